@@ -1,0 +1,31 @@
+//! Every message and every wire frame of Pangea, and nothing else.
+//!
+//! | module | what it defines |
+//! |---|---|
+//! | [`id`] | [`PeerId`], [`Hash`], [`Cid`], [`ShardId`], [`JobId`]: how things are named |
+//! | [`time`] | [`time::Time`] (monotonic) and [`time::UnixTime`] (calendar) |
+//! | [`codec`] | the one place that touches bincode; every decode has a byte limit |
+//! | [`wire`] | what travels between two nodes: frames, and one module per protocol |
+//! | [`merkle`] | proofs: a shard belongs to a stripe, a range belongs to a shard |
+//! | [`receipt`] | what a holder signs when a shard is durable |
+//! | [`manifest`] | how an object is described: stripes, tree, signature |
+//! | [`ticket`] | `pangea:<cid>#k=<key>`, what a user hands to another |
+//! | [`job`] | what the user hears of a put, a get, a remove |
+//! | [`net`], [`disk`], [`files`] | the messages of the drivers |
+//!
+//! Nothing here does I/O, keeps state or reads a clock. Actors depend on this crate and never on each other.
+
+pub mod codec;
+pub mod disk;
+pub mod files;
+pub mod id;
+pub mod job;
+pub mod manifest;
+pub mod merkle;
+pub mod net;
+pub mod receipt;
+pub mod ticket;
+pub mod time;
+pub mod wire;
+
+pub use id::{Address, Cid, Hash, JobId, PeerId, ShardId};

@@ -1,0 +1,76 @@
+//! `/pangea/pex/1`: peer exchange. Every record is signed by the peer it describes, so a record can be passed on by
+//! anyone and forged by no one.
+
+use crate::{
+    codec::{self, Limit},
+    id::{Address, PeerId},
+};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+
+/// Messages of peer exchange.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pex {
+    /// Ask for at most `max` records; carries the asker's own.
+    Ask { max: u8, own: Option<PeerRecord> },
+    /// Up to [`RECORDS_MAX`] records.
+    Peers { records: Vec<PeerRecord> },
+}
+
+/// Most records in one answer.
+pub const RECORDS_MAX: usize = 32;
+/// Most addresses in one record.
+pub const ADDRESSES_MAX: usize = 8;
+
+/// Where a peer can be reached, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerRecord {
+    /// Whom it describes, and whose key signs it.
+    pub peer: PeerId,
+    /// Where it listens, at most [`ADDRESSES_MAX`].
+    pub addresses: Vec<Address>,
+    /// When it was made, seconds since 1970; a later record replaces an earlier one.
+    pub issued_unix: u64,
+    /// Ed25519 over the three fields above, with a domain prefix.
+    pub signature: Vec<u8>,
+}
+
+const DOMAIN: &[u8] = b"pangea/pex/1 record\0";
+
+impl PeerRecord {
+    /// Makes and signs a record; addresses over the limit are left out.
+    pub fn sign(key: &SigningKey, mut addresses: Vec<Address>, issued_unix: u64) -> Self {
+        addresses.truncate(ADDRESSES_MAX);
+        let peer = PeerId(key.verifying_key().to_bytes());
+        let mut record = Self { peer, addresses, issued_unix, signature: Vec::new() };
+        record.signature = key.sign(&record.signed_bytes()).to_bytes().to_vec();
+        record
+    }
+
+    /// True if the record was signed by the peer it describes.
+    pub fn verify(&self) -> bool {
+        let (Ok(key), Ok(signature)) = (VerifyingKey::from_bytes(&self.peer.0), Signature::from_slice(&self.signature))
+        else {
+            return false;
+        };
+        key.verify_strict(&self.signed_bytes(), &signature).is_ok()
+    }
+
+    fn signed_bytes(&self) -> Vec<u8> {
+        let mut bytes = DOMAIN.to_vec();
+        // A record holds at most 8 short addresses: its encoding is far below the limit.
+        bytes
+            .extend(codec::encode(&(self.peer, &self.addresses, self.issued_unix), Limit::Message).unwrap_or_default());
+        bytes
+    }
+}
+
+impl Pex {
+    pub(super) fn fits(&self) -> bool {
+        let record = |record: &PeerRecord| record.addresses.len() <= ADDRESSES_MAX && record.signature.len() == 64;
+        match self {
+            Self::Ask { own, .. } => own.as_ref().is_none_or(record),
+            Self::Peers { records } => records.len() <= RECORDS_MAX && records.iter().all(record),
+        }
+    }
+}
