@@ -1,1 +1,7 @@
-//! node
+//! The Pangea node: wiring, drivers, config, command line and control API.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`node`] | a running node: which message of which actor goes where, and the handle to ask it |
+
+pub mod node;
