@@ -3,5 +3,9 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`node`] | a running node: which message of which actor goes where, and the handle to ask it |
+//! | [`home`], [`identity`], [`config`] | its directory, its key, its settings |
 
+pub mod config;
+pub mod home;
+pub mod identity;
 pub mod node;

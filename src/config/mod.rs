@@ -1,0 +1,212 @@
+//! Settings: one TOML file, one schema, every value with a default.
+//!
+//! Precedence: flag, then environment (`PANGEA_<SECTION>_<KEY>`), then file, then default. An unknown key is an error
+//! that names its line. [`layers`] merges and remembers where each value came from; [`units`] reads sizes and times.
+
+pub mod layers;
+pub mod units;
+
+use pangea_ces::api::Profile;
+use pangea_protocols::{Address, PeerId};
+use serde::{Deserialize, Serialize};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+use units::{Bytes, Span};
+
+pub use layers::{Layers, Origin};
+
+/// Why settings were refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {error}")]
+    Io { path: PathBuf, error: std::io::Error },
+    /// The file is not TOML, or a key or value is wrong; the text shows the line.
+    #[error("{path} is not valid:\n{error}")]
+    File { path: PathBuf, error: String },
+    /// An environment variable or flag is wrong.
+    #[error("{origin} is not valid: {error}")]
+    Value { origin: String, error: String },
+}
+
+/// All settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where and with whom.
+    pub network: Network,
+    /// What is kept for others.
+    pub storage: Storage,
+    /// Defaults of `put`.
+    pub put: Put,
+    /// What is logged.
+    pub log: Log,
+}
+
+/// `[network]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// UDP addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// Peers to stay connected to.
+    pub bootstrap: Vec<PeerAddress>,
+    /// Addresses that others should use, if they differ from `listen`.
+    pub external: Vec<Address>,
+    /// Find peers on the local network.
+    pub mdns: bool,
+    /// Connected peers to aim for.
+    pub peers_target: u32,
+    /// Connected peers never to exceed.
+    pub peers_max: u32,
+    /// Peers to have nothing to do with.
+    pub deny: Vec<PeerText>,
+    /// If not empty: the only peers to have to do with.
+    pub allow: Vec<PeerText>,
+}
+
+/// `[storage]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// Bytes on disk for shards of others, index and overhead included; never exceeded.
+    pub quota: Bytes,
+    /// Longest lease that is granted.
+    pub lease_max: Span,
+}
+
+/// `[put]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Put {
+    /// `fast`, `balanced` or `small`.
+    pub profile: Profile,
+    /// How long holders keep an object.
+    pub lease: Span,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,pangea::drivers=debug`.
+    pub level: String,
+    /// `text` or `json`.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// UDP port that nodes listen on unless told otherwise.
+pub const DEFAULT_PORT: u16 = 4411;
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT))],
+            bootstrap: Vec::new(),
+            external: Vec::new(),
+            mdns: true,
+            peers_target: 40,
+            peers_max: 120,
+            deny: Vec::new(),
+            allow: Vec::new(),
+        }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { quota: Bytes(50 << 30), lease_max: Span::days(400) }
+    }
+}
+
+impl Default for Put {
+    fn default() -> Self {
+        Self { profile: Profile::default(), lease: Span::days(90) }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// A peer and where to find it: `/ip4/192.0.2.1/udp/4411/quic-v1/p2p/12D3KooW…`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PeerAddress {
+    /// Who.
+    pub peer: PeerId,
+    /// Where.
+    pub address: Address,
+}
+
+impl FromStr for PeerAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (address, peer) = text.rsplit_once("/p2p/").ok_or_else(|| {
+            format!("`{text}` names no peer: write /ip4/192.0.2.1/udp/{DEFAULT_PORT}/quic-v1/p2p/12D3KooW…")
+        })?;
+        Ok(Self {
+            peer: peer.parse().map_err(|error| format!("{error}"))?,
+            address: address.parse().map_err(|error| format!("{error}"))?,
+        })
+    }
+}
+
+impl TryFrom<String> for PeerAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<PeerAddress> for String {
+    fn from(this: PeerAddress) -> Self {
+        format!("{}/p2p/{}", this.address, this.peer)
+    }
+}
+
+/// A peer id in its text form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PeerText(pub PeerId);
+
+impl TryFrom<String> for PeerText {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|error| format!("{error}"))
+    }
+}
+
+impl From<PeerText> for String {
+    fn from(this: PeerText) -> Self {
+        this.0.to_string()
+    }
+}
+
+/// The settings file that `pangea init` writes: every key, commented out, with its default.
+pub fn template() -> String {
+    let defaults = toml::to_string(&Config::default()).unwrap_or_default();
+    let mut text = String::from("# Settings of a Pangea node. A line without `#` replaces a default.\n");
+    for line in defaults.lines() {
+        let quiet = line.is_empty() || line.starts_with('[');
+        text.push_str(if quiet { "" } else { "# " });
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
