@@ -1,1 +1,3 @@
+//! The `pangea` command: see `pangea::cli`.
+
 fn main() {}
