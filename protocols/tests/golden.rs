@@ -1,0 +1,144 @@
+//! The bytes of every wire message, held against the pages in `docs/protocols`. A change here breaks old peers.
+
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use pangea_protocols::{
+    Address, Cid, Hash, PeerId, ShardId,
+    manifest::{self, Content, Erasure, RootBody},
+    merkle::{RangeProof, StripeProof, StripeTree},
+    receipt::Receipt,
+    ticket::{ReadKey, Ticket},
+    wire::{
+        Frame, Message,
+        fetch::{Fetch, Item, MissingReason},
+        have::Have,
+        pex::{PeerRecord, Pex},
+        store::{Refusal, ShardKind, Store},
+    },
+};
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[7; 32])
+}
+
+fn peer() -> PeerId {
+    PeerId(key().verifying_key().to_bytes())
+}
+
+fn tree() -> StripeTree {
+    StripeTree::new((0u8..3).map(|n| Hash::of(&[n])).collect())
+}
+
+fn shard(index: u16) -> ShardId {
+    ShardId { stripe: tree().root(), index }
+}
+
+fn messages() -> Vec<(&'static str, &'static str, Message, &'static [u8])> {
+    let address: Address = "/ip4/192.0.2.1/udp/4411/quic-v1".parse().unwrap();
+    let receipt = Receipt::sign(&key(), peer(), vec![shard(0)], 1_800_000_000);
+    let put = Store::Put { grant: 5, shard: shard(1), proof: tree().proof(1), kind: ShardKind::Data };
+    let item = Item { request: 9, shard: shard(2), range: Some((0, 16384)) };
+    let found = Fetch::Found { request: 9, shard: shard(2), stripe: tree().proof(2), range: RangeProof::whole(1) };
+    vec![
+        (
+            "store",
+            "Reserve",
+            Message::Store(Store::Reserve { request: 1, bytes: 65_536, shards: 1, lease_secs: 86_400 }),
+            b"",
+        ),
+        (
+            "store",
+            "Reserved",
+            Message::Store(Store::Reserved { request: 1, grant: 5, expires_unix: 1_800_000_000 }),
+            b"",
+        ),
+        ("store", "Refused", Message::Store(Store::Refused { request: 1, reason: Refusal::Quota }), b""),
+        ("store", "Put", Message::Store(put), &[1]),
+        ("store", "Stored", Message::Store(Store::Stored { grant: 5, receipt }), b""),
+        (
+            "store",
+            "NotStored",
+            Message::Store(Store::NotStored { grant: 5, shard: shard(1), reason: Refusal::BadProof }),
+            b"",
+        ),
+        ("store", "Release", Message::Store(Store::Release { grant: 5 }), b""),
+        ("store", "Drop", Message::Store(Store::Drop { request: 2, shards: vec![shard(1)] }), b""),
+        ("store", "Dropped", Message::Store(Store::Dropped { request: 2, count: 1 }), b""),
+        ("fetch", "Get", Message::Fetch(Fetch::Get { items: vec![item] }), b""),
+        ("fetch", "Found", Message::Fetch(found), &[2]),
+        ("fetch", "Missing", Message::Fetch(Fetch::Missing { request: 9, reason: MissingReason::NotHeld }), b""),
+        ("fetch", "Cancel", Message::Fetch(Fetch::Cancel { requests: vec![9] }), b""),
+        ("have", "Want", Message::Have(Have::Want { request: 3, shards: vec![shard(0), shard(2)] }), b""),
+        ("have", "Have", Message::Have(Have::Have { request: 3, present: vec![0b10] }), b""),
+        ("pex", "Ask", Message::Pex(Pex::Ask { max: 8, own: None }), b""),
+        (
+            "pex",
+            "Peers",
+            Message::Pex(Pex::Peers { records: vec![PeerRecord::sign(&key(), vec![address], 1_800_000_000)] }),
+            b"",
+        ),
+    ]
+}
+
+#[test]
+fn every_message_has_the_bytes_that_its_page_shows() {
+    let mut wrong = String::new();
+    for (page, name, message, body) in messages() {
+        let frame = Frame { message, body: Bytes::from_static(body) };
+        let mut bytes = frame.head().unwrap().to_vec();
+        bytes.extend_from_slice(body);
+        assert_eq!(Frame::read(&Bytes::from(bytes.clone())).unwrap(), frame, "{name} does not read back");
+        let line = format!("{name} {}", data_encoding::HEXLOWER.encode(&bytes));
+        let path = format!("{}/../docs/protocols/{page}.md", env!("CARGO_MANIFEST_DIR"));
+        if !std::fs::read_to_string(&path).unwrap_or_default().lines().any(|shown| shown == line) {
+            wrong.push_str(&format!("docs/protocols/{page}.md: {line}\n"));
+        }
+    }
+    assert!(wrong.is_empty(), "pages differ from the code:\n{wrong}");
+}
+
+#[test]
+fn names_print_as_they_always_did() {
+    assert_eq!(peer().to_string(), "12D3KooWRawPbxPtP1eZaJpumGnyWX2DcUyd3RQnydr3eAto4Az7");
+    assert_eq!(peer().to_string().parse(), Ok(peer()));
+    let cid = Cid(Hash::of(b"pangea"));
+    assert_eq!(cid.to_string(), "bafkr4igmlgoeiw2y53rr3q43s6ku6eoihdlst6urxgmmttwel6b2x46f2i");
+    assert_eq!(cid.to_string().parse(), Ok(cid));
+    let ticket = Ticket {
+        cid,
+        hints: vec![(peer(), "/ip4/192.0.2.1/udp/4411/quic-v1".parse().unwrap())],
+        key: ReadKey([3; 32]),
+    };
+    let text = ticket.to_string();
+    assert_eq!(text.parse(), Ok(ticket));
+    assert!(text.ends_with("#k=AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwPeKkwC"), "{text}");
+}
+
+#[test]
+fn a_sealed_manifest_has_the_same_cid_for_ever() {
+    let body = RootBody {
+        version: manifest::VERSION,
+        erasure: Erasure::ReedSolomon16,
+        k: 16,
+        m: 4,
+        object: [1; 16],
+        raw_len: 0,
+        content: Content::Empty,
+        holders: vec![peer()],
+        private: vec![1, 2, 3],
+        owner: peer(),
+        sealed_unix: 1_800_000_000,
+    };
+    let (cid, block) = manifest::seal(&body, &key()).unwrap();
+    assert_eq!(cid.to_string(), "bafkr4idxn53joywouzoegrcnznxymfwmzazockuxmmlj7qf2cyb7fcxmy4");
+    assert_eq!(manifest::open(cid, &block).unwrap(), body);
+}
+
+#[test]
+fn a_single_leaf_is_its_own_root() {
+    let leaf = Hash::of(b"block");
+    assert_eq!(StripeTree::new(vec![leaf]).root(), leaf);
+    assert_eq!(StripeProof::block().verify(ShardId::block(leaf), leaf), Ok(()));
+}
