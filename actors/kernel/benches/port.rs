@@ -46,7 +46,7 @@ fn echo() -> (ActorThread, Port<u64>, Receiver<Instant>) {
             || Echo,
             move |out| {
                 if out == 0 {
-                    drop(done.send(Instant::now()));
+                    _ = done.send(Instant::now());
                 }
             },
         );

@@ -37,3 +37,4 @@ pub use draw::{Draw, Seed};
 pub use host::{Host, Options, Slot};
 pub use metrics::Registry;
 pub use port::{Port, Rejected};
+pub use shell::contain;

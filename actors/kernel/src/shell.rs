@@ -47,9 +47,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Told of an actor that failed too often: its name and the last panic's message.
 pub type OnEscalation = Arc<dyn Fn(&'static str, &str) + Send + Sync>;
 
-/// Runs `work`; a panic in it comes back as its message.
-pub(crate) fn contain<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    // What `work` left half done is discarded by all callers.
+/// Runs `work`; a panic in it comes back as its message. The caller must discard what `work` left half done.
+pub fn contain<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| panic_message(payload.as_ref()))
 }
 

@@ -205,6 +205,25 @@ fn a_restarted_core_does_not_repeat_its_randomness() {
 }
 
 #[test]
+fn an_actor_whose_executor_ends_before_it_ran_is_never_built() {
+    let built = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&built);
+    let port = paused(async {
+        let host = ActixHost::new(config());
+        let slot = host.slot::<Probe>("a", Options::default());
+        let port = slot.port();
+        let build = move || {
+            count.fetch_add(1, Relaxed);
+            Probe { life: 1, said: 0 }
+        };
+        host.start(slot, build, |_| ());
+        port
+    });
+    assert_eq!(built.load(Relaxed), 0);
+    assert_eq!(port.send(Do::Say(1)), Err(Rejected::Closed(Do::Say(1))));
+}
+
+#[test]
 #[should_panic(expected = "two actors named a")]
 fn two_actors_of_one_name_are_a_wiring_error() {
     paused(async {
