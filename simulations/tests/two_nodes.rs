@@ -224,6 +224,17 @@ fn a_link_delivers_in_order_within_its_latencies() {
 }
 
 #[test]
+fn every_link_has_latencies_of_its_own() {
+    let arrivals = [("a", "b"), ("b", "a"), ("a", "c")].map(|(from, to)| {
+        let world = World::new(3);
+        Link::new(&world, from, to, latency(), 1).port(Port::new(|(): ()| Ok(()))).send(()).unwrap();
+        assert!(world.run_until_idle(Time(u64::MAX)));
+        world.now()
+    });
+    assert!(arrivals[0] != arrivals[1] && arrivals[1] != arrivals[2] && arrivals[0] != arrivals[2]);
+}
+
+#[test]
 fn a_full_link_hands_back_and_counts_what_its_receiver_refuses() {
     let world = World::new(0);
     let link = Link::new(&world, "a", "b", latency(), 2);

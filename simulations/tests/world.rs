@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use pangea_kernel::{Core, Cx, Host, Options, Port, Rejected, Slot, testbed::EPOCH};
+use pangea_kernel::{Core, Cx, Host, Options, Port, Rejected, Slot, TimerId, testbed::EPOCH};
 use pangea_protocols::time::{Time, UnixTime};
 use pangea_simulations::{Timeline, World};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ use std::{
 enum Do {
     Say(u32),
     SayAfter(u64, u32),
+    /// Cancels the timer set as the n-th.
+    Cancel(u64),
     SpinNow,
     Panic,
 }
@@ -32,6 +34,7 @@ impl Core for Sayer {
             Do::SayAfter(secs, number) => {
                 cx.after(Duration::from_secs(secs), Do::Say(number));
             }
+            Do::Cancel(timer) => cx.cancel(TimerId(timer)),
             Do::SpinNow => {
                 cx.after(Duration::ZERO, Do::SpinNow);
             }
@@ -77,6 +80,18 @@ fn a_run_ends_at_its_limit_and_goes_on_from_there() {
     assert_eq!((world.now(), said.lock().unwrap().len()), (Time(5 * SECOND), 1));
     world.run_until(Time(9 * SECOND));
     assert_eq!(world.now(), Time(9 * SECOND));
+}
+
+#[test]
+fn a_cancelled_timer_neither_fires_nor_keeps_the_world_from_being_idle() {
+    let world = World::new(0);
+    let (port, said) = sayer(&world, 16);
+    for event in [Do::SayAfter(5, 1), Do::SayAfter(3, 2), Do::Cancel(0)] {
+        port.send(event).unwrap();
+    }
+    assert!(world.run_until_idle(Time(60 * SECOND)));
+    assert_eq!(*said.lock().unwrap(), [(2, Time(3 * SECOND))]);
+    assert_eq!(world.now(), Time(3 * SECOND));
 }
 
 #[test]

@@ -5,11 +5,11 @@
 #[allow(dead_code, reason = "each test binary uses its part")]
 mod probe;
 
-use pangea_kernel::{ActixHost, Host, Options, Rejected, Slot, metrics::Snapshot};
+use pangea_kernel::{ActixHost, Host, Options, Port, Rejected, Slot, metrics::Snapshot};
 use probe::{Do, Heard, Probe, config, pass, paused, probe};
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread,
@@ -170,23 +170,33 @@ fn one_panic_too_many_stops_the_actor_and_tells_the_node() {
         let tell = Arc::clone(&told);
         let config = config().on_escalation(move |actor, reason| tell.lock().unwrap().push((actor, reason.to_owned())));
         let host = ActixHost::new(config);
-        let options = Options { mailbox: 4, restarts_max: 2, ..Options::default() };
-        let (port, ear) = probe(&host, "a", options);
+        let (port, ear) = probe(&host, "a", Options { restarts_max: 2, ..Options::default() });
         for event in [boom(), boom(), Do::Say(1), Do::Panic("the last".to_owned())] {
             port.send(event).unwrap();
         }
         pass(299).await;
-        // The mailbox is full again when the actor stops: that must not look like a chance to try later.
-        port.send(Do::Say(2)).unwrap();
-        port.send(Do::Say(3)).unwrap();
         assert_eq!(*told.lock().unwrap(), []);
         pass(10_000).await;
         assert_eq!(ear.said(), [(1, 3)]);
         assert_eq!(*told.lock().unwrap(), [("a", "the last".to_owned())]);
-        for number in 0..10 {
-            assert_eq!(port.send(Do::Say(number)), Err(Rejected::Closed(Do::Say(number))));
-        }
+        assert_eq!(port.send(Do::Say(2)), Err(Rejected::Closed(Do::Say(2))));
         assert_eq!((numbers(&host).restarts, numbers(&host).up), (2, false));
+    });
+}
+
+#[test]
+fn an_actor_that_stopped_with_a_full_mailbox_is_closed_and_not_merely_full() {
+    paused(async {
+        let port = Arc::new(OnceLock::<Port<Do>>::new());
+        let filler = Arc::clone(&port);
+        // The latest moment at which the mailbox can fill up.
+        let config = config().on_escalation(move |_, _| while filler.get().unwrap().send(Do::Say(0)).is_ok() {});
+        let options = Options { mailbox: 4, restarts_max: 0, ..Options::default() };
+        let (to_probe, _) = probe(&ActixHost::new(config), "a", options);
+        port.set(to_probe).unwrap();
+        port.get().unwrap().send(boom()).unwrap();
+        pass(1).await;
+        assert_eq!(port.get().unwrap().send(Do::Say(1)), Err(Rejected::Closed(Do::Say(1))));
     });
 }
 

@@ -143,7 +143,9 @@ fn a_timer_beyond_the_range_of_the_executors_timers_neither_fires_nor_spins() {
     paused(async {
         let (port, ear) = probe(&ActixHost::new(config()), "patient", Options::default());
         port.send(Do::SayAfter(u64::MAX, 1)).unwrap();
-        pass(1000 * 3600 * 24 * 365).await;
+        for _year in 0..4 {
+            pass(1000 * 3600 * 24 * 365).await;
+        }
         assert_eq!(ear.said(), []);
     });
 }
