@@ -123,6 +123,19 @@ fn a_mailbox_is_bounded_and_a_world_that_is_gone_is_closed() {
 }
 
 #[test]
+fn a_digest_tells_runs_apart_that_differ_in_one_byte_of_one_message() {
+    let digest = |number| {
+        let world = World::new(0).digested();
+        sayer(&world, 1).0.send(Do::Say(number)).unwrap();
+        assert!(world.run_until_idle(Time(0)));
+        world.digest().unwrap()
+    };
+    assert_eq!(digest(1), digest(1));
+    assert_ne!(digest(1), digest(2));
+    assert_eq!(World::new(0).digest(), None);
+}
+
+#[test]
 fn the_date_goes_along_with_time() {
     assert_eq!(Timeline::unix(Time(0)), EPOCH);
     assert_eq!(Timeline::unix(Time(90 * SECOND)), UnixTime(EPOCH.0 + 90));

@@ -43,7 +43,7 @@ impl Clock {
         }
     }
 
-    /// tokio's name for `at`. Callers keep `at` within years of now: instants cannot hold more.
+    /// tokio's name for `at`. Cannot overflow: the latest [`Time`] is 584 years after the start.
     pub(crate) fn instant(&self, at: Time) -> Instant {
         self.start + Duration::from_nanos(at.0)
     }

@@ -34,15 +34,11 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{self, Poll},
-    time::Duration,
 };
 use tokio::time::{Sleep, sleep, sleep_until};
 
 /// Events an actor handles before it lets timers and other actors run.
 pub(crate) const EVENTS_PER_TURN: u32 = 64;
-
-/// The longest sleep; tokio's timers hold no more than two years.
-const SLEEP_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Told of an actor that failed too often: its name and the last panic's message.
 pub type OnEscalation = Arc<dyn Fn(&'static str, &str) + Send + Sync>;
@@ -299,8 +295,7 @@ impl<C: Core> ActorFuture<Shell<C>> for Wakeup {
                 return Poll::Pending;
             }
             let Some(next) = shell.next_timer() else { return Poll::Pending };
-            let clock = shell.around.clock;
-            let deadline = clock.instant(next.min(clock.now() + SLEEP_MAX));
+            let deadline = shell.around.clock.instant(next);
             let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
             if sleep.deadline() != deadline {
                 sleep.as_mut().reset(deadline);
