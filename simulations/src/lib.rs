@@ -1,1 +1,27 @@
-//! Skeleton.
+//! Pangea's actors on a virtual clock: one thread, one event heap, one seed.
+//!
+//! | module | what it defines |
+//! |---|---|
+//! | [`world`] | [`World`]: nodes, time and the heap; runs until a time, or until nothing is left to do |
+//! | [`virtual_host`] | [`VirtualHost`]: the [`pangea_kernel::Host`] of one node, for the wiring that production uses |
+//! | [`timeline`] | [`Timeline`]: the heap as drivers see it: what time it is, do this later |
+//! | [`link`] | [`Link`]: a driver's twin, a one-way stream between two nodes with latency drawn from its own key |
+//!
+//! What makes a run repeat: events happen by time, then by the order in which they were asked for; every draw is a
+//! function of seed, node, actor and purpose ([`pangea_kernel::draw`]); the date counts from
+//! [`pangea_kernel::testbed::EPOCH`]. [`World::digest`] is a hash over every event of the run: same seed, same digest.
+//!
+//! What is not simulated: the cost of handling an event (none), actix, and restarts. A core that panics ends the run
+//! with a panic that names node, actor and time: in a simulation that is a finding, not a state to recover from.
+//!
+//! Where to start: `tests/two_nodes.rs` wires two actors once and runs them on this host and on the production one.
+
+pub mod link;
+pub mod timeline;
+pub mod virtual_host;
+pub mod world;
+
+pub use link::Link;
+pub use timeline::Timeline;
+pub use virtual_host::VirtualHost;
+pub use world::World;

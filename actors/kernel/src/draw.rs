@@ -25,6 +25,16 @@ impl Seed {
         Self(*blake3::keyed_hash(&self.0, label.as_bytes()).as_bytes())
     }
 
+    /// The seed of one actor of the node whose seed this is, in one `life` of its core: 0 at first, one more after
+    /// every restart. All hosts use it, so a core draws the same in each of them, and no draw twice.
+    pub fn actor(&self, name: &str, life: u64) -> Self {
+        self.derive("actor").derive(name).derive(&life.to_string())
+    }
+
+    pub(crate) fn to_bytes(&self) -> [u8; 32] {
+        self.0
+    }
+
     /// One stream.
     pub fn draw(&self) -> Draw {
         Draw(ChaCha20Rng::from_seed(self.0))

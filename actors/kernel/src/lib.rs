@@ -6,17 +6,35 @@
 //! | [`draw`] | [`Draw`]: randomness keyed by node, actor and purpose |
 //! | [`port`] | [`Port`]: the only way to send to an actor; bounded, hands back what it cannot take |
 //! | [`host`] | [`Host`]: where actors run; the wiring of a node is written against it |
+//! | [`actix_host`] | [`ActixHost`]: the production host; [`ActorThread`]: the thread it runs on |
+//! | [`clock`] | [`Clock`]: the one place that reads time |
+//! | [`metrics`] | [`Registry`]: every actor's mailbox, handle times, restarts and rejections |
+//! | [`recorder`] | flight recorder: the last events of a core that panicked, in a file, and their replay |
+//! | `shell` | the actix actor around a core: fairness, timers, panics; with `timers` and `supervision` |
 //! | [`testbed`] | [`testbed::Testbed`]: drives one core on a virtual clock and collects its effects |
 //!
 //! **Invariant.** actix is named in this crate and nowhere else; a core cannot tell where it runs.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod actix_host;
+pub mod clock;
 pub mod core;
 pub mod draw;
 pub mod host;
+pub mod metrics;
 pub mod port;
+pub mod recorder;
+mod shell;
+mod supervision;
 pub mod testbed;
+mod timers;
 
 pub use crate::core::{Core, Cx, Effect, Event, TimerId};
+pub use actix_host::{ActixHost, ActorThread, HostConfig};
+pub use clock::{Calendar, Clock};
 pub use draw::{Draw, Seed};
 pub use host::{Host, Options, Slot};
+pub use metrics::Registry;
 pub use port::{Port, Rejected};
+pub use shell::contain;

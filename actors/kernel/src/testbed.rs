@@ -17,11 +17,12 @@
 //! ```
 
 use crate::{
-    core::{Core, CxState, Effect, TimerId},
+    core::{Core, CxState, Effect},
     draw::{Draws, Seed},
+    timers::Timers,
 };
 use pangea_protocols::time::{Time, UnixTime};
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 /// Calendar time at the start of every testbed: 2026-01-01.
 pub const EPOCH: UnixTime = UnixTime(1_767_225_600);
@@ -32,7 +33,7 @@ pub struct Testbed<C: Core> {
     pub core: C,
     state: CxState<C>,
     now: Time,
-    timers: BTreeMap<(Time, TimerId), C::In>,
+    timers: Timers<C::In>,
 }
 
 impl<C: Core> Testbed<C> {
@@ -47,7 +48,7 @@ impl<C: Core> Testbed<C> {
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let mut state = CxState::new(Draws::new(Seed::new(bytes)));
         core.start(&mut state.cx(Time(0), EPOCH));
-        Self { core, state, now: Time(0), timers: BTreeMap::new() }
+        Self { core, state, now: Time(0), timers: Timers::new() }
     }
 
     /// Now, on the virtual clock.
@@ -57,7 +58,7 @@ impl<C: Core> Testbed<C> {
 
     /// When the next timer is due.
     pub fn next_timer(&self) -> Option<Time> {
-        self.timers.keys().next().map(|(at, _)| *at)
+        self.timers.next()
     }
 
     /// Delivers one event and returns what the core emitted.
@@ -71,11 +72,9 @@ impl<C: Core> Testbed<C> {
     pub fn advance(&mut self, duration: Duration) -> Vec<C::Out> {
         let until = self.now + duration;
         let mut emitted = self.collect();
-        while let Some(key) = self.timers.keys().next().copied().filter(|(at, _)| *at <= until) {
-            self.now = self.now.max(key.0);
-            if let Some(event) = self.timers.remove(&key) {
-                emitted.extend(self.send(event));
-            }
+        while let Some((at, event)) = self.timers.pop(until) {
+            self.now = self.now.max(at);
+            emitted.extend(self.send(event));
         }
         self.now = until;
         emitted
@@ -86,10 +85,8 @@ impl<C: Core> Testbed<C> {
         for effect in self.state.take_effects() {
             match effect {
                 Effect::Emit(out) => emitted.push(out),
-                Effect::After { timer, at, event } => {
-                    self.timers.insert((at, timer), event);
-                }
-                Effect::Cancel(timer) => self.timers.retain(|(_, id), _| *id != timer),
+                Effect::After { timer, at, event } => self.timers.set(timer, at, event),
+                Effect::Cancel(timer) => self.timers.cancel(timer),
             }
         }
         emitted
