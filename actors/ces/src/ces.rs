@@ -56,7 +56,8 @@ impl Ces {
         }
         if code.0 == 0 || usize::from(code.0) + usize::from(code.1) > SHARDS_MAX {
             let (k, m) = code;
-            let message = format!("{k} data and {m} parity shards: there must be 1 to {SHARDS_MAX} shards, one of data");
+            let message =
+                format!("{k} data and {m} parity shards: there must be 1 to {SHARDS_MAX} shards, one of data");
             return fail(cx, job, JobError::new(ErrorKind::Usage, message));
         }
         let encoder = Encoder::new(cx, job, code, profile);

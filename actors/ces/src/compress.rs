@@ -177,16 +177,8 @@ fn unbrotli(data: &[u8], out: &mut [u8]) -> bool {
         let allocator = StandardAlloc::default;
         let mut state = BrotliState::new_strict(allocator(), allocator(), allocator());
         let (mut input, mut output, mut read, mut written) = (data.len(), out.len(), 0, 0);
-        let result = BrotliDecompressStream(
-            &mut input,
-            &mut read,
-            data,
-            &mut output,
-            &mut written,
-            out,
-            &mut 0,
-            &mut state,
-        );
+        let result =
+            BrotliDecompressStream(&mut input, &mut read, data, &mut output, &mut written, out, &mut 0, &mut state);
         matches!(result, BrotliResult::ResultSuccess) && output == 0
     }));
     decoded.unwrap_or(false)
@@ -205,7 +197,11 @@ mod tests {
 
     fn text(len: usize) -> Vec<u8> {
         let words = b"It was the best of times, it was the worst of times, it was the age of wisdom; ";
-        random(len).iter().enumerate().map(|(n, byte)| if byte % 5 == 0 { *byte } else { words[n % words.len()] }).collect()
+        random(len)
+            .iter()
+            .enumerate()
+            .map(|(n, byte)| if byte % 5 == 0 { *byte } else { words[n % words.len()] })
+            .collect()
     }
 
     fn compressed(raw: &[u8], profile: Profile) -> (Codec, Vec<u8>) {
@@ -235,7 +231,8 @@ mod tests {
     fn every_codec_gives_back_what_it_took_and_never_grows() {
         let mut late = vec![0; 1 << 20];
         late[(1 << 20) - 1] = 1;
-        for raw in [vec![9], vec![0; 3], late, random(777), random(1 << 20), text(65_534), text(65_535), text(300_000)] {
+        for raw in [vec![9], vec![0; 3], late, random(777), random(1 << 20), text(65_534), text(65_535), text(300_000)]
+        {
             for profile in [Profile::Fast, Profile::Balanced, Profile::Small] {
                 let (codec, data) = compressed(&raw, profile);
                 assert!(data.len() <= raw.len());

@@ -133,14 +133,7 @@ impl Decoder {
         }
     }
 
-    fn on_file(
-        &mut self,
-        cx: &mut Cx<'_, Ces>,
-        name: String,
-        layout: Layout,
-        len: u64,
-        only: &Selection,
-    ) -> Flow {
+    fn on_file(&mut self, cx: &mut Cx<'_, Ces>, name: String, layout: Layout, len: u64, only: &Selection) -> Flow {
         let range = match only {
             Selection::All => 0..len,
             Selection::Info => return self.done(cx, None, 0),

@@ -139,9 +139,8 @@ mod x86 {
         // VGF2P8AFFINEQB keeps the row of output bit i in byte 7 − i.
         let quarter = |output: usize, input: usize| {
             (0..8).fold(0u64, |all, row| {
-                let bits = (0..8).fold(0u64, |bits, bit| {
-                    bits | u64::from(block[input + bit] >> (output + row) & 1) << bit
-                });
+                let bits =
+                    (0..8).fold(0u64, |bits, bit| bits | u64::from(block[input + bit] >> (output + row) & 1) << bit);
                 all | bits << (8 * (7 - row))
             })
         };

@@ -138,7 +138,14 @@ mod tests {
     }
 
     fn sample() -> Vec<Entry> {
-        vec![file("a", 0, 10), file("b/c", 10, 0), file("b/d", 10, 5), directory("b/e"), file("b-x", 15, 1), directory("z")]
+        vec![
+            file("a", 0, 10),
+            file("b/c", 10, 0),
+            file("b/d", 10, 5),
+            directory("b/e"),
+            file("b-x", 15, 1),
+            directory("z"),
+        ]
     }
 
     #[test]

@@ -133,8 +133,9 @@ mod tests {
     fn the_recovery_matrix_solves_the_code_element_by_element() {
         let code = Code::new(4, 3).unwrap();
         let data = [0x1234u16, 0xfeed, 0x0001, 0x8000];
-        let parity: Vec<u16> =
-            (0..3).map(|row| (0..4).fold(0, |sum, column| sum ^ apply(code.block(row, column), data[column]))).collect();
+        let parity: Vec<u16> = (0..3)
+            .map(|row| (0..4).fold(0, |sum, column| sum ^ apply(code.block(row, column), data[column])))
+            .collect();
         let matrix = recovery(&code, &[0, 2], &[1, 2]).unwrap();
         let sources = [data[1], data[3], parity[1], parity[2]];
         let solved: Vec<u16> = matrix

@@ -170,7 +170,8 @@ mod tests {
         assert_eq!(window.ask(), Some(0..1));
         assert!(window.arrive(0));
         window.decoded(0, frame(1, FRAME_BYTES));
-        let pieces: Vec<_> = std::iter::from_fn(|| window.pop()).map(|piece| (piece.index, piece.bytes.len())).collect();
+        let pieces: Vec<_> =
+            std::iter::from_fn(|| window.pop()).map(|piece| (piece.index, piece.bytes.len())).collect();
         assert_eq!(pieces, [(0, FRAME_BYTES), (1, 10)]);
         assert!(window.consume(0) && !window.consume(1) && window.is_done());
     }

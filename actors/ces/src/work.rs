@@ -121,9 +121,7 @@ impl Work {
     /// Runs on the calling thread for up to some tens of milliseconds. Never panics, whatever the bytes.
     pub fn run(self, scratch: &mut Scratch) -> Done {
         match self {
-            Self::EncodeFrame(work) => {
-                Done { job: work.job, index: work.index, result: work.run(scratch) }
-            }
+            Self::EncodeFrame(work) => Done { job: work.job, index: work.index, result: work.run(scratch) },
             Self::DecodeFrame(work) => {
                 let place = Place { key: &work.key, object: &work.object, index: work.index };
                 let raw = frame::decode_frame(scratch, place, &work.record, (work.k, work.m), &work.shards);
