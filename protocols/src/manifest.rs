@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 pub const VERSION: u8 = 1;
 /// Plaintext bytes of a full frame.
 pub const FRAME_BYTES: usize = 1 << 20;
+/// Bytes by which sealing makes a frame longer: a nonce of 24 in front of the ciphertext, a tag of 16 behind it.
+pub const SEAL_BYTES: usize = 40;
 /// Ciphertext up to this many bytes is kept in the root block: no shards at all.
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
 /// Most stripe records in the root block, and in one leaf block.
@@ -62,7 +64,7 @@ pub struct StripeRecord {
     pub codec: Codec,
     /// Plaintext bytes, 1 to [`FRAME_BYTES`].
     pub raw_len: u32,
-    /// Ciphertext bytes including the 16-byte tag; 0 for [`Codec::Zero`].
+    /// Sealed bytes: nonce, ciphertext and tag ([`SEAL_BYTES`] more than the compressed frame); 0 for [`Codec::Zero`].
     pub ct_len: u32,
     /// Bytes of every shard, a multiple of 64; 0 for [`Codec::Zero`].
     pub shard_len: u32,
@@ -307,9 +309,9 @@ fn check_records(records: &[StripeRecord], shards: usize) -> Result<(), Manifest
         let raw = record.raw_len as usize;
         let lengths = match record.codec {
             Codec::Zero => record.ct_len == 0 && record.shard_len == 0 && record.placement.is_empty(),
-            // A frame never grows: what does not compress is stored, plus a 16-byte tag.
+            // A frame never grows: what does not compress is stored, plus nonce and tag.
             _ => {
-                (17..=raw + 16).contains(&(record.ct_len as usize))
+                (SEAL_BYTES + 1..=raw + SEAL_BYTES).contains(&(record.ct_len as usize))
                     && record.shard_len.is_multiple_of(64)
                     && record.shard_len as usize <= FRAME_BYTES + 128
                     && record.shard_len > 0
