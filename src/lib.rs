@@ -1,1 +1,4 @@
-//! node
+//! The node.
+
+pub mod drivers;
+pub mod store;
