@@ -1,4 +1,6 @@
 //! The node.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
 pub mod drivers;
 pub mod store;

@@ -110,7 +110,7 @@ fn a_damaged_store_fails_the_start_once_is_moved_aside_and_is_mentioned_afterwar
         assert!(error.to_string().contains(file.to_str().unwrap()) && error.to_string().contains("Start again"));
         let store = NodeStore::open(&file).unwrap();
         assert!(names(&store).is_empty());
-        assert_eq!(store.set_aside(), [aside.clone()]);
+        assert_eq!(store.set_aside(), std::slice::from_ref(aside));
     }
 }
 
