@@ -1,0 +1,178 @@
+//! The regular round: time is up for some, others are dialled, too many are trimmed.
+
+use super::PeerManager;
+use crate::{
+    api::Out,
+    backoff,
+    book::Peer,
+    domain::capped_prefix,
+    score::{Field, score},
+    standing::State,
+};
+use pangea_kernel::Cx;
+use pangea_protocols::{Address, PeerId, net, time::Time};
+use std::{collections::BTreeMap, time::Duration};
+
+/// Dials under way at the same time.
+pub const DIALS_MAX: usize = 8;
+/// A dial without an answer is forgotten after this time.
+const DIAL_PATIENCE: Duration = Duration::from_secs(60);
+/// A round comes at least this often, and at most [`SHORTEST`] often.
+const LONGEST: Duration = Duration::from_secs(15);
+const SHORTEST: Duration = Duration::from_millis(250);
+/// A connection younger than this is not trimmed: it has had no chance to be useful.
+const GRACE: Duration = Duration::from_secs(20);
+/// Without any connection, this many peers beside the pinned ones are dialled more often than their backoff says.
+const ISOLATED_MAX: usize = 16;
+
+impl PeerManager {
+    pub(super) fn on_maintain(&mut self, cx: &mut Cx<'_, Self>) {
+        self.expire(cx);
+        self.trim(cx);
+        self.dial(cx);
+        self.exchange(cx);
+        let next = self.next_round(cx.now());
+        let spread = 0.9 + cx.rng("round").unit() / 5.0;
+        self.schedule_round(cx, next.mul_f64(spread).max(SHORTEST));
+    }
+
+    /// Ends quarantines, bans and dials whose time is up, and lets old evidence fade.
+    fn expire(&mut self, cx: &mut Cx<'_, Self>) {
+        let (now, unix) = (cx.now(), cx.unix().0);
+        let patience = |peer: &Peer| peer.dialling.is_some_and(|since| now.since(since) >= DIAL_PATIENCE);
+        let overdue = |peer: &Peer| {
+            let record = &peer.record;
+            record.state == State::Suspect || record.until_unix.is_some_and(|until| until <= unix)
+        };
+        let due: Vec<PeerId> =
+            self.book.iter().filter(|peer| patience(peer) || overdue(peer)).map(|peer| peer.record.peer).collect();
+        for peer in due {
+            if self.book.get(peer).is_some_and(patience) {
+                self.on_dial_failed(cx, peer, "no answer from the network driver");
+            }
+            self.reassess(cx, peer);
+        }
+    }
+
+    fn dial(&mut self, cx: &mut Cx<'_, Self>) {
+        let now = cx.now();
+        let (mut under_way, mut prefixes) = (0, BTreeMap::<u64, usize>::new());
+        for peer in self.book.iter().filter(|peer| peer.session.is_some() || peer.dialling.is_some()) {
+            under_way += usize::from(peer.dialling.is_some());
+            if let Some(prefix) = peer.address().and_then(capped_prefix) {
+                *prefixes.entry(prefix).or_default() += 1;
+            }
+        }
+        let mut wanted = self.config.target.saturating_sub(self.book.connected_len() + under_way);
+        for peer in self.due(cx) {
+            let Some(found) = self.book.get(peer) else { continue };
+            let pinned = found.is_pinned();
+            let fits = pinned && self.book.connected_len() < self.config.hard_max() || wanted > 0;
+            let Some(addresses) = dialable(found, &prefixes, self.config.per_prefix_max).filter(|_| fits) else {
+                continue;
+            };
+            if under_way >= DIALS_MAX {
+                break;
+            }
+            if let Some(prefix) = addresses.first().and_then(capped_prefix) {
+                *prefixes.entry(prefix).or_default() += 1;
+            }
+            under_way += 1;
+            wanted = wanted.saturating_sub(1);
+            if let Some(found) = self.book.touch(peer) {
+                found.dialling = Some(now);
+            }
+            cx.emit(Out::Net(net::Command::Dial { peer, addresses }));
+        }
+    }
+
+    /// Who may be dialled now: the pinned, then the good, then the others; among equals chance decides.
+    fn due(&self, cx: &mut Cx<'_, Self>) -> Vec<PeerId> {
+        let (now, isolated) = (cx.now(), self.book.connected_len() == 0);
+        let mut due: Vec<&Peer> = self.book.iter().filter(|peer| self.may_dial(peer)).collect();
+        cx.rng("dial").shuffle(&mut due);
+        let class = |state: State| match state {
+            State::Good => 0,
+            State::Vetting => 1,
+            State::New => 2,
+            State::Suspect | State::Quarantined | State::Banned => 3,
+        };
+        due.sort_by_key(|peer| (!peer.is_pinned(), peer.record.dial_failures, class(peer.record.state)));
+        let mut impatient = 0;
+        due.retain(|peer| {
+            let early = isolated && peer.next_dial_isolated <= now && (peer.is_pinned() || impatient < ISOLATED_MAX);
+            impatient += usize::from(early && !peer.is_pinned());
+            early || peer.next_dial <= now
+        });
+        due.iter().map(|peer| peer.record.peer).collect()
+    }
+
+    fn may_dial(&self, peer: &Peer) -> bool {
+        peer.session.is_none()
+            && peer.dialling.is_none()
+            && peer.record.state.is_served()
+            && self.config.allows(peer.record.peer)
+            && (peer.is_pinned() || !peer.record.addresses.is_empty())
+    }
+
+    /// Hangs up on the least valuable until `target` are left, if more than `max` are connected.
+    fn trim(&mut self, cx: &mut Cx<'_, Self>) {
+        let (now, unix) = (cx.now(), cx.unix().0);
+        let connected = self.book.connected_len();
+        if connected <= self.config.max.max(self.config.target) {
+            return;
+        }
+        let field = Field::of(self.book.connected().map(|peer| &peer.record));
+        let spare = |peer: &&Peer| {
+            let young = peer.session.as_ref().is_some_and(|session| now.since(session.since) < GRACE);
+            !peer.is_pinned() && peer.busy_until <= now && !young
+        };
+        let value = |peer: &Peer| score(&peer.record, &field, peer.online_s(now), unix);
+        let mut rows: Vec<(f64, PeerId)> =
+            self.book.connected().filter(spare).map(|peer| (value(peer), peer.record.peer)).collect();
+        rows.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        for (value, peer) in rows.into_iter().take(connected - self.config.target) {
+            tracing::debug!(%peer, value, connected, "trimmed");
+            if let Some(found) = self.book.touch(peer) {
+                found.next_dial = now + backoff::jittered(backoff::FIRST, cx.rng("backoff"));
+            }
+            Self::hangup(cx, peer);
+            // The session ends here, not when the network says so: or the next round would trim others as well.
+            self.end_trimmed(cx, peer);
+        }
+        self.tell_count(cx);
+    }
+
+    fn end_trimmed(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId) {
+        let Some(session) = self.book.set_session(peer, None) else { return };
+        let (length, unix) = (cx.now().since(session.since).as_secs_f64(), cx.unix().0);
+        if let Some(found) = self.book.change(peer) {
+            found.record.presence.online(length, unix);
+            found.record.last_seen_unix = unix.max(1);
+            found.next_dial_isolated = cx.now() + backoff::reconnect(false, cx.rng("backoff"));
+            found.asked = None;
+        }
+    }
+
+    /// Time to the next round: until somebody may be dialled, if anybody is wanted.
+    fn next_round(&self, now: Time) -> Duration {
+        let short = self.book.connected_len() < self.config.target;
+        let isolated = self.book.connected_len() == 0;
+        let wanted = |peer: &&Peer| (short || peer.is_pinned()) && self.may_dial(peer);
+        let due = |peer: &Peer| if isolated { peer.next_dial.min(peer.next_dial_isolated) } else { peer.next_dial };
+        // What is due already waits for a slot or a cap: it has to wait for the next regular round or event.
+        let next = self.book.iter().filter(wanted).map(due).filter(|at| *at > now).min();
+        next.map_or(LONGEST, |at| at.since(now)).clamp(SHORTEST, LONGEST)
+    }
+}
+
+/// The addresses of a peer that the cap on prefixes admits; `None` if it has some but none is admitted.
+fn dialable(peer: &Peer, prefixes: &BTreeMap<u64, usize>, cap: usize) -> Option<Vec<Address>> {
+    let open = |address: &Address| {
+        peer.is_pinned()
+            || capped_prefix(address).is_none_or(|prefix| prefixes.get(&prefix).copied().unwrap_or(0) < cap)
+    };
+    let places = peer.record.addresses.iter().map(|place| place.address.clone());
+    let addresses: Vec<Address> = places.filter(open).collect();
+    (!addresses.is_empty() || peer.record.addresses.is_empty()).then_some(addresses)
+}

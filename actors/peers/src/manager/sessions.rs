@@ -1,0 +1,177 @@
+//! Connections that come, go or do not come about.
+
+use super::PeerManager;
+use crate::{
+    api::Out,
+    backoff,
+    book::Session,
+    domain::{Scope, capped_prefix, scope},
+    estimate::Rtt,
+    standing::State,
+};
+use pangea_kernel::Cx;
+use pangea_protocols::{
+    Address, PeerId,
+    net::{self, Source},
+};
+use std::time::Duration;
+
+/// A session shorter than this counts as a failed dial: two nodes must not connect and trim each other for ever.
+const SHORT: Duration = Duration::from_secs(30);
+/// A peer that the local network announces is dialled within this time, however often it failed before.
+const ANNOUNCED: Duration = Duration::from_secs(5);
+
+impl PeerManager {
+    pub(super) fn on_connected(
+        &mut self,
+        cx: &mut Cx<'_, Self>,
+        peer: PeerId,
+        address: Option<Address>,
+        inbound: bool,
+    ) {
+        let (now, unix) = (cx.now(), cx.unix());
+        if peer == self.me || self.book.get(peer).is_some_and(|found| found.session.is_some()) {
+            return;
+        }
+        if let Err(why) = self.admit(peer, address.as_ref(), inbound) {
+            tracing::debug!(%peer, why, "connection refused");
+            if !self.config.allows(peer) {
+                cx.emit(Out::Allow { peer, allowed: false });
+            }
+            if let Some(found) = self.book.touch(peer) {
+                found.dialling = None;
+                found.next_dial = now + backoff::jittered(backoff::FIRST, cx.rng("backoff"));
+            }
+            return Self::hangup(cx, peer);
+        }
+        let Some(found) = self.book.enter(peer, now, unix, cx.rng("evict")) else {
+            return Self::hangup(cx, peer);
+        };
+        found.dialling = None;
+        found.record.last_seen_unix = unix.0.max(1);
+        // A peer that cannot be dialled but dials us is there: the count of failed dials is about our dials only.
+        if !inbound {
+            found.record.dial_failures = 0;
+            found.record.next_dial_unix = 0;
+            if let Some(address) = &address {
+                found.record.reach(address, unix.0);
+            }
+        }
+        self.book.set_session(peer, Some(Session { address, inbound, since: now }));
+        self.reassess(cx, peer);
+        self.ask(cx, peer);
+        self.tell_count(cx);
+    }
+
+    /// May this connection stay?
+    fn admit(&self, peer: PeerId, address: Option<&Address>, inbound: bool) -> Result<(), &'static str> {
+        if !self.config.allows(peer) {
+            return Err("refused by the configuration");
+        }
+        let found = self.book.get(peer);
+        if found.is_some_and(|found| found.record.state == State::Banned) {
+            return Err("banned");
+        }
+        if found.is_some_and(|found| found.is_pinned()) || !inbound {
+            return Ok(());
+        }
+        if self.book.connected_len() >= self.config.hard_max() {
+            return Err("too many connections");
+        }
+        let prefix = address.and_then(capped_prefix);
+        let same = |other: &&crate::book::Peer| other.address().and_then(capped_prefix) == prefix;
+        if prefix.is_some() && self.book.connected().filter(same).count() >= self.config.per_prefix_max {
+            return Err("too many connections from one network");
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_disconnected(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId) {
+        let (now, unix) = (cx.now(), cx.unix().0);
+        let Some(session) = self.book.set_session(peer, None) else { return };
+        let length = now.since(session.since);
+        let Some(found) = self.book.change(peer) else { return };
+        let pinned = found.is_pinned();
+        found.record.presence.online(length.as_secs_f64(), unix);
+        found.record.last_seen_unix = unix.max(1);
+        found.asked = None;
+        let wait = if length < SHORT {
+            found.record.dial_failures = found.record.dial_failures.saturating_add(1);
+            backoff::jittered(backoff::step(found.record.dial_failures, pinned), cx.rng("backoff"))
+        } else {
+            backoff::reconnect(pinned, cx.rng("backoff"))
+        };
+        // A trimmed peer has been given a later time already.
+        found.next_dial = found.next_dial.max(now + wait);
+        found.next_dial_isolated = now + wait.min(backoff::reconnect(pinned, cx.rng("backoff")));
+        self.tell_count(cx);
+        self.schedule_round(cx, Duration::ZERO);
+    }
+
+    pub(super) fn on_dial_failed(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, reason: &str) {
+        let (now, unix) = (cx.now(), cx.unix().0);
+        let Some(found) = self.book.get(peer).filter(|found| found.session.is_none()) else { return };
+        tracing::debug!(%peer, reason, failures = found.record.dial_failures + 1, "dial failed");
+        let Some(found) = self.book.change(peer) else { return };
+        found.dialling = None;
+        // Only the time since the last failed dial is known to be time that it was away: this node may have been off.
+        if found.record.was_seen() && found.record.dial_failures > 0 {
+            let step = backoff::step(found.record.dial_failures, found.is_pinned());
+            found.record.presence.offline(step.as_secs_f64(), unix);
+        }
+        found.record.dial_failures = found.record.dial_failures.saturating_add(1);
+        let wait = backoff::jittered(backoff::step(found.record.dial_failures, found.is_pinned()), cx.rng("backoff"));
+        found.next_dial = now + wait;
+        found.record.next_dial_unix = unix.saturating_add(wait.as_secs());
+        found.next_dial_isolated = now + wait.min(backoff::jittered(backoff::LONGEST_ISOLATED, cx.rng("backoff")));
+        self.schedule_round(cx, Duration::ZERO);
+    }
+
+    pub(super) fn on_discovered(
+        &mut self,
+        cx: &mut Cx<'_, Self>,
+        peer: PeerId,
+        addresses: Vec<Address>,
+        source: Source,
+    ) {
+        let (now, unix) = (cx.now(), cx.unix());
+        if peer == self.me || !self.config.allows(peer) {
+            return;
+        }
+        let Some(found) = self.book.enter(peer, now, unix, cx.rng("evict")) else { return };
+        // The routing table is anybody's word: it must not make this node dial its own network.
+        let widest = if source == Source::Dht { Scope::Public } else { Scope::Loopback };
+        let news = found.record.hear(addresses.into_iter().filter(|address| scope(address) >= widest));
+        if found.session.is_none() && (news || source == Source::Mdns) {
+            let soon = now + backoff::jittered(ANNOUNCED, cx.rng("backoff"));
+            let patience = backoff::jittered(backoff::LONGEST_ISOLATED, cx.rng("backoff"));
+            // Announcements repeat: a peer that just failed is not dialled again at every one of them.
+            let recently = found.record.dial_failures > 0 && found.next_dial_isolated > now;
+            found.next_dial = found.next_dial.min(if recently { now + patience } else { soon });
+            self.schedule_round(cx, ANNOUNCED);
+        }
+    }
+
+    pub(super) fn on_rtt(&mut self, peer: PeerId, rtt: Duration) {
+        let Some(found) = self.book.change(peer) else { return };
+        let sample = rtt.as_secs_f64() * 1e6;
+        match &mut found.record.rtt {
+            Some(rtt) => rtt.add(sample),
+            none => *none = Some(Rtt::new(sample)),
+        }
+    }
+
+    pub(super) fn on_listening(&mut self, address: Address, listening: bool) {
+        let changed = if listening { self.listening.insert(address) } else { self.listening.remove(&address) };
+        if changed {
+            self.own = None;
+        }
+    }
+
+    /// Ends a session from this side; `Disconnected` follows from the network.
+    pub(super) fn drop_session(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId) {
+        if self.book.get(peer).is_some_and(|found| found.session.is_some() || found.dialling.is_some()) {
+            cx.emit(Out::Net(net::Command::Hangup { peer }));
+        }
+    }
+}
