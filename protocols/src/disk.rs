@@ -65,6 +65,15 @@ pub enum Event {
     Deleted { tag: u64, count: u32, roots: Vec<ShardId>, usage: Usage },
 }
 
+/// Bytes that [`Usage::disk_bytes`] counts for the index of an empty store.
+pub const INDEX_BYTES_MIN: u64 = 4 << 20;
+/// Bytes that [`Usage::disk_bytes`] counts for a shard's place in the index: more than it takes, as the index file
+/// grows in steps.
+pub const INDEX_BYTES_PER_SHARD: u64 = 1280;
+/// Most bytes by which [`Usage::disk_bytes`] grows with one append, beside the body: index, record header and meta
+/// data. What is promised to an uploader includes this for every shard.
+pub const SHARD_OVERHEAD_BYTES: u64 = 2560;
+
 /// What the store occupies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {

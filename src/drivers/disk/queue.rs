@@ -1,0 +1,133 @@
+//! A queue between threads, bounded in items and in bytes. Senders never wait; what does not fit is handed back.
+
+use pangea_kernel::Rejected;
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// Something with a size in memory.
+pub trait Weighed {
+    /// Bytes it keeps alive.
+    fn bytes(&self) -> usize;
+}
+
+/// A bounded queue.
+pub struct Queue<T> {
+    state: Mutex<State<T>>,
+    arrived: Condvar,
+    items_max: usize,
+    bytes_max: usize,
+}
+
+struct State<T> {
+    items: VecDeque<T>,
+    bytes: usize,
+    closed: bool,
+}
+
+/// What [`Queue::take`] found.
+pub enum Taken<T> {
+    /// These, in their order. Empty if the time is over.
+    Items(Vec<T>),
+    /// Closed and empty.
+    Closed,
+}
+
+impl<T: Weighed> Queue<T> {
+    /// At most `items_max` items with together `bytes_max` bytes.
+    pub fn new(items_max: usize, bytes_max: usize) -> Self {
+        let state = State { items: VecDeque::new(), bytes: 0, closed: false };
+        Self { state: Mutex::new(state), arrived: Condvar::new(), items_max, bytes_max }
+    }
+
+    /// Adds an item.
+    ///
+    /// # Errors
+    /// The item is handed back if the queue is full or closed.
+    pub fn push(&self, item: T) -> Result<(), Rejected<T>> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Rejected::Closed(item));
+        }
+        if state.items.len() >= self.items_max || state.bytes + item.bytes() > self.bytes_max {
+            return Err(Rejected::Full(item));
+        }
+        self.add(&mut state, item);
+        Ok(())
+    }
+
+    /// Adds an item of the disk's own over the limits, unless the queue is closed. True if it was added.
+    pub fn push_own(&self, item: T) -> bool {
+        let mut state = self.lock();
+        let open = !state.closed;
+        if open {
+            self.add(&mut state, item);
+        }
+        open
+    }
+
+    /// Takes what is there, waiting at most `patience` for the first item.
+    pub fn take(&self, items_max: usize, bytes_max: usize, patience: Duration) -> Taken<T> {
+        let mut state = self.lock();
+        if state.items.is_empty() && !state.closed && !patience.is_zero() {
+            let waited =
+                self.arrived.wait_timeout_while(state, patience, |state| state.items.is_empty() && !state.closed);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if state.items.is_empty() && state.closed {
+            return Taken::Closed;
+        }
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while taken.len() < items_max && (bytes < bytes_max || taken.is_empty()) {
+            let Some(item) = state.items.pop_front() else { break };
+            bytes += item.bytes();
+            taken.push(item);
+        }
+        state.bytes = state.bytes.saturating_sub(bytes);
+        Taken::Items(taken)
+    }
+
+    /// Takes nothing more in; what is there can still be taken.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.arrived.notify_all();
+    }
+
+    fn add(&self, state: &mut State<T>, item: T) {
+        state.bytes += item.bytes();
+        state.items.push_back(item);
+        self.arrived.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Weighed for usize {
+        fn bytes(&self) -> usize {
+            *self
+        }
+    }
+
+    #[test]
+    fn the_queue_hands_back_what_is_over_its_items_or_its_bytes() {
+        let queue = Queue::new(2, 100);
+        assert_eq!(queue.push(60), Ok(()));
+        assert_eq!(queue.push(41), Err(Rejected::Full(41)));
+        assert_eq!(queue.push(40), Ok(()));
+        assert_eq!(queue.push(0), Err(Rejected::Full(0)));
+        assert!(matches!(queue.take(1, 1000, Duration::ZERO), Taken::Items(items) if items == [60]));
+        assert_eq!(queue.push(60), Ok(()));
+        queue.close();
+        assert_eq!(queue.push(1), Err(Rejected::Closed(1)));
+        assert!(matches!(queue.take(9, 50, Duration::ZERO), Taken::Items(items) if items == [40, 60]));
+        assert!(matches!(queue.take(9, 50, Duration::ZERO), Taken::Closed));
+    }
+}
