@@ -71,7 +71,11 @@ impl Job {
         let Some(holder) = self.holder_of(peer) else { return };
         let state = &mut self.holders[holder];
         match reason {
-            Refusal::NoGrant => state.grants.retain(|held| held.id != grant),
+            Refusal::NoGrant => {
+                // It has lost or ended the grant: ask for another, and risk fewer shards on it.
+                state.grants.retain(|held| held.id != grant);
+                state.halve_window();
+            }
             Refusal::Busy => {
                 state.halve_window();
                 state.paused = true;

@@ -1,7 +1,7 @@
 //! Whatever the holders do, every put ends, and what it promises is true.
 
-use super::world::{Manner, World};
-use crate::api::Redundancy;
+use super::world::{JOB, Manner, World};
+use crate::api::{Redundancy, upload::In};
 use pangea_protocols::{job::JobEvent, wire::store::Refusal};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -18,6 +18,7 @@ fn manner() -> impl Strategy<Value = Manner> {
         1 => (0u32..90).prop_map(Manner::Full),
         1 => Just(Manner::Busy),
         1 => (2u32..40).prop_map(Manner::Forgetful),
+        1 => (2u64..6).prop_map(Manner::Jammed),
     ]
 }
 
@@ -29,7 +30,7 @@ fn redundancy() -> impl Strategy<Value = Redundancy> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn every_put_ends_and_a_done_one_is_durable(
@@ -56,6 +57,22 @@ proptest! {
         world.run(Redundancy::Auto);
         world.assert_durable();
         prop_assert_eq!(world.stored().missing_shards, 0);
+        world.assert_clean();
+    }
+
+    #[test]
+    fn a_put_that_is_cancelled_at_any_time_leaves_nothing_here(
+        manners in prop::collection::vec(manner(), 1..12), stripes in 0u64..60, after_ms in 0u64..30_000, seed: u64,
+    ) {
+        let mut world = World::new(&manners, stripes, seed);
+        world.put(Redundancy::Auto);
+        world.run_for(Duration::from_millis(after_ms));
+        if !world.over() {
+            world.deliver(In::Cancel { job: JOB });
+        }
+        prop_assert!(world.over());
+        world.assert_clean();
+        world.run_rest();
         world.assert_clean();
     }
 }

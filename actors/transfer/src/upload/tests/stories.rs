@@ -280,3 +280,12 @@ fn an_all_zero_object_is_never_dropped_with_another() {
     world.run_rest();
     assert!(blocks(&world) >= before);
 }
+
+#[test]
+fn a_holder_that_forgets_its_grants_again_and_again_does_not_use_up_the_moves_of_a_shard() {
+    let mut world = World::new(&[Manner::Honest, Manner::Honest, Manner::Forgetful(2)], 12, 1_917_255_690_696_425_781);
+    world.run(Redundancy::Auto);
+    world.assert_durable();
+    assert_eq!(world.stored().missing_shards, 0);
+    world.assert_clean();
+}

@@ -56,6 +56,8 @@ pub enum Manner {
     Full(u32),
     /// Says busy to every third shard.
     Busy,
+    /// The line to it fails for one of n sends on average, in one way or another.
+    Jammed(u64),
     /// Forgets its grants after every n shards.
     Forgetful(u32),
 }
@@ -324,6 +326,13 @@ impl World {
                     return self.later(wire * 10, In::SendFailed { peer, tag, error });
                 }
             }
+        }
+        if let Manner::Jammed(one_in) = holder.manner
+            && self.draw.below(one_in) == 0
+        {
+            let kinds = [SendError::QueueFull, SendError::ConnectionLost, SendError::Refused, SendError::Unreachable];
+            let error = *self.draw.choose(&kinds).unwrap();
+            return self.later(wire, In::SendFailed { peer, tag, error });
         }
         self.later(wire, In::Sent { peer, tag });
         match message {
