@@ -1,2 +1,3 @@
 //! Skeleton.
 pub mod api;
+pub mod download;
