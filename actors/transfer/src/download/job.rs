@@ -5,7 +5,7 @@
 //!                                          └──▶ removal ─▶ Done(Removed)
 //! ```
 //! Every event changes state and then runs [`Job::pump`], which looks at all of it and asks peers for what is lacking.
-//! The topics are in files of their own: [`super::search`], [`super::fetch`], [`super::discover`], [`super::removal`],
+//! The topics are in files of their own: [`super::search`], [`super::fetch`], [`super::answer`], [`super::discover`], [`super::removal`],
 //! [`super::verdict`].
 
 use super::{
@@ -83,12 +83,7 @@ impl Job {
     }
 
     /// Asks the hints, the connected peers and the DHT for the root block, all at once.
-    pub fn begin(
-        &mut self,
-        cx: &mut Cx<'_>,
-        hints: Vec<(PeerId, Address)>,
-        connected: impl Iterator<Item = PeerId>,
-    ) {
+    pub fn begin(&mut self, cx: &mut Cx<'_>, hints: Vec<(PeerId, Address)>, connected: impl Iterator<Item = PeerId>) {
         self.stalled = Some(cx.after(self.timeout, In::Timer(Timer::Stalled { job: self.id })));
         self.begin_search(cx, hints, connected);
         self.pump(cx);
@@ -181,10 +176,8 @@ impl Job {
     /// Has anything moved for the length of the timeout?
     pub fn on_stalled(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now();
-        let waits = self.tree.is_none()
-            || self.removal.is_some()
-            || !self.blocks.is_empty()
-            || !self.window.stripes.is_empty();
+        let waits =
+            self.tree.is_none() || self.removal.is_some() || !self.blocks.is_empty() || !self.window.stripes.is_empty();
         if !waits {
             // It is the receiver who takes its time: that is no failure.
             self.moved = now;

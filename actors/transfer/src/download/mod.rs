@@ -7,20 +7,21 @@
 //! ```text
 //! control ─ Open ─▶ search.rs ── root block ──▶ CES ─ Need ─▶ window.rs ─▶ stripe.rs: k of n, quickest holders
 //!                     hints, DHT, Want            ▲                           │ Get, hedge, Cancel
-//!                                                 └── Stripe ◀── verify ◀─────┴── fetch.rs
+//!                                                 └── Stripe ◀── answer.rs ◀──┴── fetch.rs
 //! ```
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`limits`] | every bound, with its reason |
-//! | [`job`] | the state of one job, its events, and the loop that decides what to do next |
-//! | [`search`], [`discover`] | who has the root block; who has what the manifest's hints do not find |
-//! | [`tree`], [`block`] | the manifest: which stripe is where, and its blocks under way |
-//! | [`window`], [`stripe`], [`shard`] | what is wanted, under way and not consumed; k of n; who may have a shard |
-//! | [`source`] | how soon a peer would deliver, and whether it may be asked |
-//! | [`fetch`] | requests, hedges, verification, blame |
-//! | [`removal`] | asking every holder to forget an object |
-//! | [`verdict`] | when to give up, and what the user is told |
+//! | `limits` | every bound, with its reason |
+//! | `job` | the state of one job, its events, and the loop that decides what to do next |
+//! | `search`, `discover` | who has the root block; who has what the manifest's hints do not find |
+//! | `tree`, `block` | the manifest: which stripe is where, and its blocks under way |
+//! | `window`, `stripe`, `shard` | what is wanted, under way and not consumed; k of n; who may have a shard |
+//! | `source` | how soon a peer would deliver, and whether it may be asked |
+//! | `fetch` | requests: who is asked, when one is late, what is hedged |
+//! | `answer` | answers: verification, blame, delivery |
+//! | `removal` | asking every holder to forget an object |
+//! | `verdict` | when to give up, and what the user is told |
 //!
 //! **Invariants.** What is emitted has been verified against the signed manifest. Shard bytes under way or not consumed
 //! are at most 24 MiB per job (or one stripe). A message that nobody asked for changes nothing. Once no job runs,
@@ -28,6 +29,7 @@
 //!
 //! **Ids.** Requests, tags and queries are below 2^56: the wiring may use the top byte to tell actors apart.
 
+mod answer;
 mod block;
 mod discover;
 mod fetch;
@@ -46,7 +48,7 @@ mod verdict;
 mod window;
 
 use crate::api::download::{In, Out, Timer};
-use fetch::Answer;
+use answer::Answer;
 use ids::{Ids, slot_of};
 use job::Job;
 use limits::{CONNECTED_MAX, JOBS_MAX};

@@ -97,8 +97,7 @@ impl Job {
 
     pub(super) fn check_drops(&mut self, now: Time) {
         let Some(removal) = &mut self.removal else { return };
-        let late: Vec<PeerId> =
-            removal.drops.values().filter(|ask| ask.deadline <= now).map(|ask| ask.peer).collect();
+        let late: Vec<PeerId> = removal.drops.values().filter(|ask| ask.deadline <= now).map(|ask| ask.peer).collect();
         late.into_iter().for_each(|peer| removal.give_up_on(peer));
     }
 
@@ -176,7 +175,9 @@ impl Job {
     }
 
     fn drop_later(&mut self, cx: &mut Cx<'_>, peer: PeerId, shard: ShardId) {
-        let Some(removal) = self.removal.as_mut().filter(|removal| !removal.unreachable.contains(&peer)) else { return };
+        let Some(removal) = self.removal.as_mut().filter(|removal| !removal.unreachable.contains(&peer)) else {
+            return;
+        };
         let batch = removal.batches.entry(peer).or_default();
         batch.push(shard);
         if batch.len() >= DROP_SHARDS_MAX {

@@ -173,12 +173,11 @@ impl Sources {
         self.peers.get(&peer).map_or(f64::INFINITY, |source| source.estimate(bytes, now))
     }
 
-    /// How long to wait for an answer before asking somebody else.
-    pub fn patience(&self, peer: PeerId, bytes: u32, now: Time) -> Duration {
-        let Some(source) = self.peers.get(&peer) else { return HEDGE_MIN };
-        let expected = source.took_s.unwrap_or_else(|| source.estimate(bytes, now));
-        let patience = Duration::from_secs_f64((3.0 * expected).clamp(0.0, HEDGE_MAX.as_secs_f64()));
-        patience.max(HEDGE_MIN)
+    /// How long to wait for an answer before asking somebody else. A peer that never delivered gets no credit for being
+    /// slow, only for what it has to send first.
+    pub fn patience(&self, peer: PeerId) -> Duration {
+        let expected = self.peers.get(&peer).map_or(0.0, |source| source.took_s.unwrap_or_else(|| source.queue_s(0)));
+        Duration::from_secs_f64((3.0 * expected).clamp(0.0, HEDGE_MAX.as_secs_f64())).max(HEDGE_MIN)
     }
 
     /// When the next peer that is down or busy may be asked again.
@@ -226,9 +225,12 @@ impl Source {
 
     fn estimate(&self, bytes: u32, now: Time) -> f64 {
         let dial = if self.connected { 0.0 } else { DIAL_PENALTY_S };
-        let queue = (self.outstanding_bytes + u64::from(bytes)) as f64 / self.rate;
         let oldest = self.outstanding.values().next().map_or(0.0, |(sent, _)| now.since(*sent).as_secs_f64());
-        (dial + self.latency_s + queue).max(oldest)
+        (dial + self.latency_s + self.queue_s(bytes)).max(oldest)
+    }
+
+    fn queue_s(&self, bytes: u32) -> f64 {
+        (self.outstanding_bytes + u64::from(bytes)) as f64 / self.rate
     }
 
     fn take(&mut self, id: u64) -> Option<(Time, u32)> {

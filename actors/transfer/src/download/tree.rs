@@ -103,8 +103,11 @@ impl Tree {
         Ok(Located::Record(record.clone()))
     }
 
-    /// The blocks from the first level down to the leaf of stripe `index`, with the entry's place in its parent:
-    /// true if this stripe is the last below the block. For a removal, which drops a block after all below it.
+    /// The blocks, from the first level down to the leaf, below which stripe `index` is the last. For a removal, which
+    /// drops a block after all that is below it.
+    ///
+    /// # Errors
+    /// [`TreeError`] if a block on the way does not fit.
     pub fn blocks_ending_at(&mut self, index: u64) -> Result<Vec<Hash>, TreeError> {
         let Content::Tree { height, stripes, .. } = self.root.content else { return Ok(Vec::new()) };
         let Path::Leaf(blocks) = self.path(index)? else { return Ok(Vec::new()) };
@@ -117,6 +120,9 @@ impl Tree {
     }
 
     /// The first stripe that is not below the block which `index` lacks: for a removal that skips lost subtrees.
+    ///
+    /// # Errors
+    /// [`TreeError`] if a block on the way does not fit.
     pub fn skip_lacking(&mut self, index: u64) -> Result<u64, TreeError> {
         let Content::Tree { height, stripes, .. } = self.root.content else { return Ok(index + 1) };
         let mut span = RECORDS_MAX as u64 * (CHILDREN_MAX as u64).pow(u32::from(height));

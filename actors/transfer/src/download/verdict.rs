@@ -84,7 +84,8 @@ impl Job {
         let cid = self.cid;
         let answered = self.sources.iter().filter(|(_, source)| source.answered).count();
         let missing: Vec<PeerId> = self.likely().filter(|peer| !self.has_answered(*peer)).collect();
-        let dht = if self.search.is_running() { "the DHT has not answered yet" } else { "the DHT knows no other holder" };
+        let dht =
+            if self.search.is_running() { "the DHT has not answered yet" } else { "the DHT knows no other holder" };
         if self.blocks.get(&cid.0).is_some_and(|block| block.shard.bad) {
             let message = format!(
                 "object {cid}: every peer that claimed to have its manifest sent other bytes; {dht}. Ask its owner for \
@@ -102,7 +103,8 @@ impl Job {
         }
         let down = self.names(missing.into_iter());
         let down = if down.is_empty() { "no peer is connected".to_owned() } else { format!("no answer from {down}") };
-        let message = format!("object {cid} cannot be reached: {down}; {answered} others do not have it; {dht}. {TRY_AGAIN}");
+        let message =
+            format!("object {cid} cannot be reached: {down}; {answered} others do not have it; {dht}. {TRY_AGAIN}");
         JobError::new(ErrorKind::Unreachable, message)
     }
 
@@ -154,9 +156,7 @@ impl Job {
     /// No peer has this block, and none is left to be asked.
     fn is_nowhere(&self, hash: Hash) -> bool {
         let Some(block) = self.blocks.get(&hash) else { return false };
-        block.widened
-            && !block.promising(&self.sources)
-            && !self.is_questioned(|goal| goal == Goal::Block(hash))
+        block.widened && !block.promising(&self.sources) && !self.is_questioned(|goal| goal == Goal::Block(hash))
     }
 
     /// Somebody was asked, and all that are likely to have something have answered: waiting changes nothing.

@@ -46,7 +46,8 @@ fn liars_are_reported_once_asked_no_more_and_their_shards_healed() {
     for vice in [Vice::LyingBytes, Vice::WrongProof] {
         let mut world = with_two(vice);
         for liar in [2, 5] {
-            let reports = world.reports.iter().filter(|(who, report)| (*who, *report) == (peer(liar), Report::BadProof));
+            let reports =
+                world.reports.iter().filter(|(who, report)| (*who, *report) == (peer(liar), Report::BadProof));
             assert_eq!(reports.count(), 1, "{vice:?}");
         }
         assert!(world.tallies.last().unwrap().2 > 0, "healed is counted");
@@ -92,9 +93,10 @@ fn one_slow_holder_is_outrun_by_a_hedge() {
     assert!(world.last_stripe_at < Time(0) + Duration::from_millis(700), "took {}", world.last_stripe_at);
     let hedged = world.tallies.last().unwrap().3;
     assert!((1..=30).contains(&hedged), "{hedged} hedges");
-    let cancelled = world.sent.iter().any(|(to, message)| {
-        *to == peer(2) && matches!(message, Message::Fetch(Fetch::Cancel { .. }))
-    });
+    let cancelled = world
+        .sent
+        .iter()
+        .any(|(to, message)| *to == peer(2) && matches!(message, Message::Fetch(Fetch::Cancel { .. })));
     assert!(cancelled, "the slow holder is told that its answers are not wanted");
     world.close();
 }
@@ -134,7 +136,8 @@ fn a_fast_holder_gets_more_of_the_work() {
     }
     world.get(&[3]);
     assert!(world.is_whole());
-    let bytes = |who| world.reports.iter().filter(|(name, r)| *name == who && matches!(r, Report::Delivered { .. })).count();
+    let bytes =
+        |who| world.reports.iter().filter(|(name, r)| *name == who && matches!(r, Report::Delivered { .. })).count();
     assert!(bytes(peer(1)) * 3 < bytes(peer(4)), "{} to {}", bytes(peer(1)), bytes(peer(4)));
     world.close();
 }
@@ -173,7 +176,8 @@ fn a_down_holder_is_dialled_again_only_a_few_times() {
 #[test]
 fn shards_that_were_moved_are_found_by_asking() {
     let mut object = Object::new(PLAN);
-    let moved: Vec<_> = [2, 3, 4].iter().map(|n| object.shelves.insert(peer(*n), Default::default()).unwrap()).collect();
+    let moved: Vec<_> =
+        [2, 3, 4].iter().map(|n| object.shelves.insert(peer(*n), Default::default()).unwrap()).collect();
     let shelf = moved.into_iter().flatten().collect();
     object.shelves.insert(peer(9), shelf);
     let mut world = World::new(object);

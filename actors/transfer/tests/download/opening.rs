@@ -4,7 +4,7 @@ use crate::{
     object::{Object, Plan, peer},
     world::{JOB, TIMEOUT, Vice, World, hints_of},
 };
-use pangea_protocols::{JobId, PeerId, job::ErrorKind, time::Time, wire::Message};
+use pangea_protocols::{JobId, PeerId, job::ErrorKind, manifest::Content, time::Time, wire::Message};
 use pangea_transfer::api::{Report, download::In};
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn a_dead_hint_does_not_hold_up_a_live_one() {
     let mut world = world().vice(1, Vice::Dead).vice(2, Vice::Silent);
     world.get(&[1, 2, 3]);
     assert!(world.is_whole());
-    assert!(millis(world.first_stripe_at.unwrap()) < 450, "one hedge after 300 ms");
+    assert!(millis(world.first_stripe_at.unwrap()) < 500, "one hedge for the root, one for a shard");
     world.close();
 }
 
@@ -70,6 +70,31 @@ fn wrong_root_bytes_are_reported_and_the_next_source_is_asked() {
     world.get(&[1, 2]);
     assert!(world.is_whole());
     assert!(world.reports.contains(&(peer(1), Report::BadProof)));
+    world.close();
+}
+
+#[test]
+fn a_manifest_that_announces_more_memory_than_content_is_refused() {
+    let mut object = Object::new(Plan::default());
+    let Content::Stripes(records) = &mut object.root.content else { panic!("a small object") };
+    records[1].shard_len = 1 << 20;
+    object.reseal();
+    let mut world = World::new(object);
+    world.get(&[1]);
+    assert_eq!(world.failed.clone().unwrap().kind, ErrorKind::Integrity);
+    world.close();
+}
+
+#[test]
+fn a_leaf_in_the_wrong_place_is_refused() {
+    let mut object = Object::new(Plan { stripes: 600, height: Some(0), ..Plan::default() });
+    let Content::Tree { children, .. } = &mut object.root.content else { panic!("a tree") };
+    children.swap(0, 1);
+    object.reseal();
+    let mut world = World::new(object);
+    world.get(&[1]);
+    assert_eq!(world.failed.clone().unwrap().kind, ErrorKind::Integrity);
+    assert!(world.delivered.is_empty());
     world.close();
 }
 

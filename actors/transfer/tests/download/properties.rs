@@ -54,7 +54,7 @@ fn build(plan: Plan, vices: &[Vice], faults: &[Fault], rate: u64) -> World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn every_download_ends_and_leaves_nothing(

@@ -50,7 +50,8 @@ fn shards_of_many_stripes_travel_in_one_request_per_holder() {
 #[test]
 fn every_level_of_the_tree_is_walked() {
     for height in 0..=2 {
-        let plan = Plan { k: 2, m: 1, stripes: 1100, shard_len: 64, height: Some(height), holders: 3, ..Plan::default() };
+        let plan =
+            Plan { k: 2, m: 1, stripes: 1100, shard_len: 64, height: Some(height), holders: 3, ..Plan::default() };
         let mut world = World::new(Object::new(plan));
         world.get(&[1]);
         assert!(world.is_whole(), "height {height}: {:?}", world.failed);

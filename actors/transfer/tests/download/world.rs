@@ -110,7 +110,7 @@ impl World {
             holders: holders.collect(),
             later: BTreeMap::new(),
             order: 0,
-            need: vec![0..object.plan.stripes],
+            need: std::iter::once(0..object.plan.stripes).collect(),
             consume_after: Some(Duration::ZERO),
             providers: Vec::new(),
             root: None,
