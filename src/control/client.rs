@@ -14,6 +14,7 @@ use crate::node::handle::{Get, News, Put};
 use bytes::Bytes;
 use capnp::message::ReaderOptions;
 use capnp_rpc::{Disconnector, RpcSystem, rpc_twoparty_capnp::Side};
+use futures::{FutureExt, future::{LocalBoxFuture, Shared}};
 use pangea_ces::api::Selection;
 use pangea_protocols::{
     Address, Cid, JobId, PeerId,
@@ -24,7 +25,7 @@ use pangea_protocols::{
     ticket::Ticket,
 };
 use std::{io, path::Path, rc::Rc, time::Duration};
-use tokio::{net::UnixStream, sync::mpsc, task::JoinHandle};
+use tokio::{net::UnixStream, sync::mpsc};
 
 /// Longest message from a node, in 8-byte words (64 MiB): the list of peers is the largest.
 const MESSAGE_WORDS_MAX: usize = 8 << 20;
@@ -37,7 +38,7 @@ pub const STREAM_QUEUE_MAX: usize = 4;
 /// A connection to a node.
 pub struct Client {
     control: control::Client,
-    connection: JoinHandle<()>,
+    closed: Shared<LocalBoxFuture<'static, ()>>,
     disconnector: Disconnector<Side>,
 }
 
@@ -102,16 +103,15 @@ impl Client {
         let mut system = RpcSystem::new(network(stream, Side::Client, limits), None);
         let control = system.bootstrap(Side::Server);
         let disconnector = system.get_disconnector();
-        let connection = tokio::task::spawn_local(async move {
-            // A broken connection shows as the failure of the calls on it.
-            let _ = system.await;
-        });
-        Ok(Self { control, connection, disconnector })
+        let running = tokio::task::spawn_local(system);
+        // A broken connection shows as the failure of the calls on it.
+        let closed = async move { drop(running.await) }.boxed_local().shared();
+        Ok(Self { control, closed, disconnector })
     }
 
     /// Waits until the node has closed the connection, as it does when it stops.
-    pub async fn closed(self) {
-        let _ = self.connection.await;
+    pub async fn closed(&self) {
+        self.closed.clone().await;
     }
 
     /// Breaks the connection: the node cancels what this client has started, unless it was detached.
