@@ -10,7 +10,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod drivers;
 pub mod home;
 pub mod identity;

@@ -12,12 +12,14 @@
 //! | [`ticket`] | `pangea:<cid>#k=<key>`, what a user hands to another |
 //! | [`job`] | what the user hears of a put, a get, a remove |
 //! | [`net`], [`disk`], [`files`] | the messages of the drivers |
+//! | [`generated`] | the control API, generated from `schema/control.capnp` |
 //!
 //! Nothing here does I/O, keeps state or reads a clock. Actors depend on this crate and never on each other.
 
 pub mod codec;
 pub mod disk;
 pub mod files;
+pub mod generated;
 pub mod id;
 pub mod job;
 pub mod manifest;

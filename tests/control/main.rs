@@ -1,0 +1,48 @@
+//! The control API from end to end: a client, the socket, the server, and a hub of which nothing is real but the
+//! messages. See `hub.rs` for what the fake hub answers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod hub;
+mod jobs;
+mod questions;
+
+use hub::Hub;
+use pangea::control::{Client, ControlServer, address, serve};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+use tokio::task::LocalSet;
+
+/// A served fake hub in a directory of its own.
+struct World {
+    hub: Hub,
+    server: Option<ControlServer>,
+    dir: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (hub, node) = Hub::start();
+        let server = serve(&address::to_serve(dir.path()).unwrap(), node).unwrap();
+        Self { hub, server: Some(server), dir }
+    }
+
+    fn home(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.home().join("control.sock")
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(self.home()).await.unwrap()
+    }
+}
+
+/// Runs a test on one thread, as clients need it; the server has its own.
+fn run<T>(test: impl AsyncFnOnce(World) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async { test(World::new()).await })
+}
