@@ -1,0 +1,3 @@
+//! Drivers: everything that touches the outside world, behind messages. Each has a simulated twin.
+
+pub mod network;
