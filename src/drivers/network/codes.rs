@@ -17,6 +17,13 @@ pub const STALLED: VarInt = VarInt::from_u32(18);
 /// Stream: no memory, or the receiver is too slow.
 pub const BUSY: VarInt = VarInt::from_u32(19);
 
+/// Closes a connection unless it is closed already: closing again would replace the reason that the peer gave.
+pub fn close(connection: &quinn::Connection, code: VarInt) {
+    if connection.close_reason().is_none() {
+        connection.close(code, b"");
+    }
+}
+
 /// Why a connection ended, for people.
 pub fn describe(reason: &ConnectionError) -> String {
     match reason {

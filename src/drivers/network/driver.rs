@@ -332,7 +332,7 @@ impl Driver {
     /// Says goodbye to everybody, and answers when that is done or has taken too long.
     async fn on_shutdown(mut self, done: Option<oneshot::Sender<()>>) {
         for link in self.registry.links() {
-            link.connection.close(codes::SHUTDOWN, b"");
+            codes::close(&link.connection, codes::SHUTDOWN);
         }
         for peer in self.outbound.peers() {
             self.fail_waiting(peer, SendError::ConnectionLost);
@@ -372,7 +372,7 @@ async fn retire(link: Arc<Link>) {
     sleep(RETIRE_AFTER.max(link.connection.rtt() * 4)).await;
     link.unused().await;
     if link.is_retiring() {
-        link.connection.close(codes::DUPLICATE, b"");
+        codes::close(&link.connection, codes::DUPLICATE);
     }
 }
 

@@ -53,7 +53,7 @@ impl Muxer {
 impl Drop for Muxer {
     fn drop(&mut self) {
         // The registry holds clones of the connection, so that dropping this one alone would not close it.
-        self.connection.close(codes::CLOSED, b"");
+        codes::close(&self.connection, codes::CLOSED);
     }
 }
 
@@ -93,7 +93,7 @@ impl StreamMuxer for Muxer {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         let connection = self.connection.clone();
         let closing = self.closing.get_or_insert_with(|| {
-            connection.close(codes::CLOSED, b"");
+            codes::close(&connection, codes::CLOSED);
             async move { connection.closed().await }.boxed()
         });
         Poll::Ready(match ready!(closing.poll_unpin(cx)) {

@@ -159,17 +159,17 @@ mod tests {
         assert_eq!(counters.read().events_dropped, 2);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_delivery_waits_behind_the_outbox_and_gives_up_after_its_patience() {
         let (port, state) = port(0);
         let mut outbox = Outbox::new(port, 2, Arc::default());
         outbox.push(sent(1));
         let deliveries = outbox.deliveries();
-        assert!(!deliveries.deliver(sent(2), Duration::from_secs(1)).await);
+        assert!(!deliveries.deliver(sent(2), Duration::from_millis(10)).await);
         state.lock().unwrap().0 = 10;
-        assert!(!deliveries.deliver(sent(3), Duration::from_secs(1)).await, "overtook an event that waits");
+        assert!(!deliveries.deliver(sent(3), Duration::from_millis(10)).await, "overtook an event that waits");
         assert!(outbox.flush());
-        assert!(deliveries.deliver(sent(4), Duration::from_secs(1)).await);
+        assert!(deliveries.deliver(sent(4), Duration::from_millis(10)).await);
         assert_eq!(state.lock().unwrap().1, [sent(1), sent(4)]);
     }
 }
