@@ -1,5 +1,8 @@
 //! Nodes on loopback for the tests of the network driver: real sockets, waits that end with an event.
 
+// Every test file uses a part of it.
+#![allow(dead_code)]
+
 use bytes::Bytes;
 use libp2p::identity::Keypair;
 use pangea::drivers::network::{self, NetworkConfig, NetworkHandle, Quic, SystemSockets};
