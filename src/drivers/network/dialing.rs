@@ -1,0 +1,180 @@
+//! Dialling a peer: what is known of its addresses first, then the DHT.
+//!
+//! One attempt per peer at a time. An attempt for frames alone does not ask the DHT.
+
+use super::{address, driver::Driver};
+use libp2p::{
+    kad,
+    swarm::{
+        ConnectionId, DialError,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
+use pangea_protocols::{
+    Address, PeerId,
+    net::{Event, SendError},
+};
+use std::collections::BTreeMap;
+
+/// Attempts under way.
+#[derive(Default)]
+pub(super) struct Dials(BTreeMap<PeerId, Dial>);
+
+struct Dial {
+    stage: Stage,
+    /// The DHT is still to be asked.
+    ask_dht: bool,
+}
+
+enum Stage {
+    /// Addresses are being tried.
+    Trying(ConnectionId),
+    /// The DHT is being asked.
+    Asking(kad::QueryId),
+}
+
+impl Driver {
+    pub(super) fn on_dial(&mut self, peer: PeerId, addresses: Vec<Address>) {
+        let addresses = address::believable(addresses.iter().filter_map(address::from_address), true);
+        self.book.learn(peer, addresses);
+        if self.is_connected(peer) {
+            return;
+        }
+        if self.is_stock(peer) {
+            return self.on_stock_peer_dialled(peer);
+        }
+        self.dial(peer, true);
+    }
+
+    pub(super) fn dial_for_frames(&mut self, peer: PeerId) {
+        self.dial(peer, false);
+    }
+
+    fn dial(&mut self, peer: PeerId, ask_dht: bool) {
+        if let Some(dial) = self.dials.0.get_mut(&peer) {
+            dial.ask_dht |= ask_dht && matches!(dial.stage, Stage::Trying(_));
+            return;
+        }
+        if self.dials.0.len() >= self.config.limits.dials_max {
+            return self.dial_failed(peer, "this node dials too many peers already".to_owned());
+        }
+        self.try_addresses(peer, ask_dht);
+    }
+
+    fn try_addresses(&mut self, peer: PeerId, ask_dht: bool) {
+        let Some(target) = address::to_libp2p(peer) else {
+            return self.dial_failed(peer, "not a valid peer id".to_owned());
+        };
+        // Even if another behaviour dials this peer: it may know other addresses than we were given.
+        let options = DialOpts::peer_id(target)
+            .condition(PeerCondition::Always)
+            .addresses(self.book.of(peer).to_vec())
+            .extend_addresses_through_behaviour()
+            .build();
+        let stage = Stage::Trying(options.connection_id());
+        match self.swarm.dial(options) {
+            Ok(()) => {
+                self.dials.0.insert(peer, Dial { stage, ask_dht });
+            }
+            Err(error) => self.addresses_failed(peer, ask_dht, &error),
+        }
+    }
+
+    pub(super) fn on_dial_error(&mut self, peer: &libp2p::PeerId, connection: ConnectionId, error: &DialError) {
+        let Some(peer) = address::from_libp2p(peer) else { return };
+        let ours = |dial: &Dial| matches!(dial.stage, Stage::Trying(trying) if trying == connection);
+        if let Some(dial) = self.dials.0.get(&peer).filter(|dial| ours(dial)) {
+            let ask_dht = dial.ask_dht;
+            self.addresses_failed(peer, ask_dht, error);
+        }
+    }
+
+    fn addresses_failed(&mut self, peer: PeerId, ask_dht: bool, error: &DialError) {
+        let reachable = self.swarm.behaviour_mut().kad.kbuckets().any(|bucket| !bucket.is_empty());
+        match address::to_libp2p(peer).filter(|_| ask_dht && reachable) {
+            Some(target) => {
+                let query = self.swarm.behaviour_mut().kad.get_closest_peers(target);
+                self.dials.0.insert(peer, Dial { stage: Stage::Asking(query), ask_dht: false });
+            }
+            None => self.dial_failed(peer, describe(error)),
+        }
+    }
+
+    /// The DHT has answered a search for the peers nearest to some key; true if it was for a dial.
+    pub(super) fn on_closest_peers(&mut self, query: kad::QueryId, peers: &[kad::PeerInfo]) -> bool {
+        let asking = |dial: &Dial| matches!(dial.stage, Stage::Asking(asking) if asking == query);
+        let Some(peer) = self.dials.0.iter().find(|(_, dial)| asking(dial)).map(|(peer, _)| *peer) else {
+            return false;
+        };
+        let target = address::to_libp2p(peer);
+        let found = peers.iter().filter(|info| Some(info.peer_id) == target).flat_map(|info| info.addrs.clone());
+        let found = address::believable(found, self.discovery.believes_loopback());
+        if found.is_empty() {
+            self.dial_failed(peer, "none of its addresses answers, and the DHT knows no other".to_owned());
+        } else {
+            self.book.learn(peer, found);
+            self.try_addresses(peer, false);
+        }
+        true
+    }
+
+    pub(super) fn dial_succeeded(&mut self, peer: PeerId) {
+        self.dials.0.remove(&peer);
+    }
+
+    /// The attempt is no longer wanted; whatever still comes of it is an ordinary connection.
+    pub(super) fn give_up_dial(&mut self, peer: PeerId) {
+        if self.dials.0.remove(&peer).is_some() {
+            self.outbox.push(Event::DialFailed { peer, reason: "cancelled by this node".to_owned() });
+        }
+    }
+
+    /// A peer without `pangea/1` has connected: nothing can be sent to it.
+    pub(super) fn on_stock_peer(&mut self, peer: PeerId) {
+        if self.is_connected(peer) {
+            return;
+        }
+        if self.dials.0.remove(&peer).is_some() {
+            self.on_stock_peer_dialled(peer);
+        }
+        self.fail_waiting(peer, SendError::NotPangea);
+    }
+
+    fn on_stock_peer_dialled(&mut self, peer: PeerId) {
+        let reason = "it speaks libp2p, but not pangea/1".to_owned();
+        self.outbox.push(Event::DialFailed { peer, reason });
+    }
+
+    fn dial_failed(&mut self, peer: PeerId, reason: String) {
+        self.dials.0.remove(&peer);
+        if self.is_connected(peer) {
+            return;
+        }
+        tracing::debug!(%peer, %reason, "dial failed");
+        self.outbox.push(Event::DialFailed { peer, reason });
+        self.fail_waiting(peer, SendError::Unreachable);
+    }
+}
+
+fn describe(error: &DialError) -> String {
+    match error {
+        DialError::NoAddresses => "no address of it is known".to_owned(),
+        DialError::LocalPeerId { .. } => "that is this node itself".to_owned(),
+        DialError::WrongPeerId { obtained, address } => format!("{address} is another peer, {obtained}"),
+        DialError::Transport(errors) => {
+            let tried: Vec<_> =
+                errors.iter().map(|(address, error)| format!("{address}: {}", innermost(error))).collect();
+            format!("none of its addresses answers ({})", tried.join("; "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// The last cause is the one that says something; those around it repeat "other error".
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

@@ -1,0 +1,221 @@
+//! Frames that come in: one per unidirectional stream.
+//!
+//! Every stream is read in its own task, within bounds: streams at once per connection, bytes in memory per
+//! connection and in total, progress in time. Lengths are checked before anything is allocated.
+
+use super::{
+    codes,
+    config::Limits,
+    metrics::Counters,
+    outbox::Deliveries,
+    registry::{Link, Registry},
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use pangea_protocols::{
+    net::Event,
+    wire::{Frame, Message, PRELUDE_BYTES, Prelude, WireError},
+};
+use std::{pin::Pin, sync::Arc, time::Duration};
+use tokio::{
+    io::AsyncReadExt,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{Instant, Sleep, sleep, timeout},
+};
+
+/// Unit of the memory budget.
+const BUDGET_UNIT_BYTES: usize = 1 << 10;
+/// Least progress of a stream per [`Limits::receive_stall`].
+const PROGRESS_BYTES_MIN: usize = 32 << 10;
+
+/// What all incoming streams share.
+pub struct Inbound {
+    deliveries: Deliveries,
+    budget: Arc<Semaphore>,
+    limits: Limits,
+    counters: Arc<Counters>,
+    registry: Arc<Registry>,
+}
+
+impl Inbound {
+    /// Frames go to `deliveries`.
+    pub fn new(deliveries: Deliveries, limits: Limits, counters: Arc<Counters>, registry: Arc<Registry>) -> Self {
+        let budget = Arc::new(Semaphore::new(limits.receive_bytes_max / BUDGET_UNIT_BYTES));
+        Self { deliveries, budget, limits, counters, registry }
+    }
+
+    /// Reads the streams of a connection until it is closed; then, when all that was received is delivered, reports it.
+    pub async fn serve(self: Arc<Self>, link: Arc<Link>) {
+        let reason = if link.pangea { self.accept(&link).await } else { link.connection.closed().await };
+        self.registry.closed(link, reason);
+    }
+
+    async fn accept(self: &Arc<Self>, link: &Arc<Link>) -> quinn::ConnectionError {
+        let share = Arc::new(Semaphore::new(self.limits.receive_bytes_per_peer_max / BUDGET_UNIT_BYTES));
+        let mut streams = JoinSet::new();
+        let reason = loop {
+            if streams.len() >= self.limits.receive_streams_per_peer_max {
+                streams.join_next().await;
+            }
+            while streams.try_join_next().is_some() {}
+            match link.connection.accept_uni().await {
+                Ok(stream) => streams.spawn(Arc::clone(self).receive(Arc::clone(link), stream, Arc::clone(&share))),
+                Err(reason) => break reason,
+            };
+        };
+        while streams.join_next().await.is_some() {}
+        reason
+    }
+
+    async fn receive(self: Arc<Self>, link: Arc<Link>, stream: quinn::RecvStream, share: Arc<Semaphore>) {
+        let _use = link.hold();
+        let mut reader = Reader::new(stream, self.limits.receive_stall);
+        match self.read(&mut reader, &share).await {
+            Ok((frame, memory)) => {
+                let bytes = frame.body.len() as u64;
+                let event = Event::Received { peer: link.peer, frame };
+                if self.deliveries.deliver(event, self.limits.receive_stall).await {
+                    self.counters.frames_received.add(1);
+                    self.counters.bytes_received.add(bytes);
+                } else {
+                    self.counters.streams_busy.add(1);
+                }
+                drop(memory);
+            }
+            Err(fault) => self.on_fault(&link, &mut reader, fault).await,
+        }
+    }
+
+    async fn read(&self, reader: &mut Reader, share: &Arc<Semaphore>) -> Result<(Frame, Memory), Fault> {
+        let mut bytes = BytesMut::with_capacity(PRELUDE_BYTES);
+        reader.fill(&mut bytes, PRELUDE_BYTES).await?;
+        let prelude: &[u8; PRELUDE_BYTES] = bytes.first_chunk().ok_or(WireError::Truncated)?;
+        let prelude = Prelude::read(prelude)?;
+        let memory = self.reserve(share, prelude.header_len + prelude.body_len).await?;
+
+        let mut header = BytesMut::with_capacity(prelude.header_len);
+        reader.fill(&mut header, prelude.header_len).await?;
+        let message = Message::read(&prelude, &header)?;
+        let mut body = BytesMut::with_capacity(prelude.body_len);
+        reader.fill(&mut body, prelude.body_len).await?;
+        reader.end().await?;
+        Ok((Frame { message, body: Bytes::from(body) }, memory))
+    }
+
+    /// Takes memory for a frame, first of the connection's share, then of the node's.
+    async fn reserve(&self, share: &Arc<Semaphore>, bytes: usize) -> Result<Memory, Fault> {
+        let units = u32::try_from(bytes / BUDGET_UNIT_BYTES + 1).unwrap_or(u32::MAX);
+        let both = async {
+            let share = Arc::clone(share).acquire_many_owned(units).await.ok()?;
+            Some(Memory { _share: share, _budget: Arc::clone(&self.budget).acquire_many_owned(units).await.ok()? })
+        };
+        timeout(self.limits.receive_stall, both).await.ok().flatten().ok_or(Fault::Busy)
+    }
+
+    async fn on_fault(&self, link: &Arc<Link>, reader: &mut Reader, fault: Fault) {
+        let (counter, code, reason) = match fault {
+            Fault::Garbage(error) => (&self.counters.streams_garbage, codes::GARBAGE, Some(error.to_string())),
+            Fault::Stalled => (&self.counters.streams_stalled, codes::STALLED, Some("a stream stood still".to_owned())),
+            Fault::Busy => (&self.counters.streams_busy, codes::BUSY, None),
+            Fault::Gone => (&self.counters.streams_reset, codes::GARBAGE, None),
+        };
+        counter.add(1);
+        reader.stop(code);
+        if let Some(reason) = reason {
+            tracing::debug!(peer = %link.peer, %reason, "refused a stream");
+            let event = Event::Garbage { peer: link.peer, reason };
+            self.deliveries.deliver(event, self.limits.receive_stall).await;
+        }
+    }
+}
+
+/// Memory that a frame takes until its receiver has it.
+struct Memory {
+    _share: OwnedSemaphorePermit,
+    _budget: OwnedSemaphorePermit,
+}
+
+/// Why a stream gave no frame.
+#[derive(Debug)]
+enum Fault {
+    /// The peer broke the rules.
+    Garbage(WireError),
+    /// The peer is too slow.
+    Stalled,
+    /// This node has no room.
+    Busy,
+    /// The peer gave up, or the connection is lost.
+    Gone,
+}
+
+impl From<WireError> for Fault {
+    fn from(error: WireError) -> Self {
+        Self::Garbage(error)
+    }
+}
+
+/// A stream that must make progress.
+struct Reader {
+    stream: quinn::RecvStream,
+    stall: Duration,
+    deadline: Pin<Box<Sleep>>,
+    /// Bytes read since the deadline was set.
+    progress: usize,
+}
+
+impl Reader {
+    fn new(stream: quinn::RecvStream, stall: Duration) -> Self {
+        Self { stream, stall, deadline: Box::pin(sleep(stall)), progress: 0 }
+    }
+
+    /// Reads until `buffer` has `length` bytes, straight into its spare capacity.
+    async fn fill(&mut self, buffer: &mut BytesMut, length: usize) -> Result<(), Fault> {
+        while buffer.len() < length {
+            let missing = length - buffer.len();
+            let read = {
+                let mut spare = buffer.limit(missing);
+                tokio::select! {
+                    biased;
+                    read = self.stream.read_buf(&mut spare) => Some(read.map_err(|_| Fault::Gone)?),
+                    () = &mut self.deadline => None,
+                }
+            };
+            match read {
+                Some(0) => return Err(WireError::Truncated.into()),
+                Some(read) => self.progress += read,
+                None => self.on_deadline()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream must end here.
+    async fn end(&mut self) -> Result<(), Fault> {
+        let mut byte = [0];
+        loop {
+            tokio::select! {
+                biased;
+                read = self.stream.read(&mut byte) => return match read {
+                    Ok(None) => Ok(()),
+                    Ok(Some(_)) => Err(WireError::Trailing.into()),
+                    Err(_) => Err(Fault::Gone),
+                },
+                () = &mut self.deadline => self.on_deadline()?,
+            }
+        }
+    }
+
+    fn on_deadline(&mut self) -> Result<(), Fault> {
+        if self.progress < PROGRESS_BYTES_MIN {
+            return Err(Fault::Stalled);
+        }
+        self.progress = 0;
+        self.deadline.as_mut().reset(Instant::now() + self.stall);
+        Ok(())
+    }
+
+    fn stop(&mut self, code: quinn::VarInt) {
+        // Fails only if the stream is over already.
+        let _ = self.stream.stop(code);
+    }
+}

@@ -1,0 +1,224 @@
+//! The network driver: one UDP port that speaks to Pangea nodes and to stock libp2p peers.
+//!
+//! ```text
+//!   actors ── Command ──▶ driver ── Swarm: Kademlia, identify, ping, mDNS ──▶ bidirectional streams ─┐
+//!   actors ◀── Event ───    │                                                                        ├─ quinn ── UDP
+//!                           ├── outbound: one unidirectional stream per frame ───────────────────────┤
+//!                           ├── inbound: the same, read within limits ───────────────────────────────┤
+//!                           └── datagrams: media ────────────────────────────────────────────────────┘
+//! ```
+//!
+//! | file | its job |
+//! |---|---|
+//! | `config.rs` | what a user may set; every limit and what happens at it; errors of the start |
+//! | `tls.rs`, `endpoint.rs` | identity, ciphers, sockets, QUIC tuning; [`Sockets`] is where a simulator plugs in |
+//! | `transport.rs`, `muxer.rs` | the libp2p transport on quinn |
+//! | `registry.rs`, `keep_alive.rs` | which connections exist, their limits, whether they are in use |
+//! | `behaviour.rs`, `record_store.rs` | the libp2p protocols, and the bounded store of provider records |
+//! | `driver.rs`, `dialing.rs`, `discovery.rs` | the task that owns the swarm |
+//! | `outbound.rs`, `inbound.rs`, `datagrams.rs` | what moves over a connection |
+//! | `outbox.rs` | events on their way to the actors |
+//! | `address.rs`, `addresses.rs`, `codes.rs`, `metrics.rs` | names, the address book, error codes, counters |
+//!
+//! Peers that negotiate `pangea/1` get unidirectional streams and datagrams; peers that negotiate `libp2p` get the
+//! swarm's protocols and nothing else. **Invariant:** nothing a peer sends makes this driver panic or allocate by an
+//! unchecked length, and every queue has a bound (`config.rs`).
+//!
+//! Deliberately absent: relays, hole punching, AutoNAT, UPnP, TCP and Tor. They are transports and behaviours of their own.
+
+// This is a driver: clocks and tasks are what it is for.
+#![allow(clippy::disallowed_methods)]
+
+mod address;
+mod addresses;
+mod behaviour;
+mod codes;
+mod config;
+mod datagrams;
+mod dialing;
+mod discovery;
+mod driver;
+mod endpoint;
+mod inbound;
+mod keep_alive;
+mod metrics;
+mod muxer;
+mod outbound;
+mod outbox;
+mod record_store;
+mod registry;
+mod tls;
+mod transport;
+
+pub use config::{Limits, NetworkConfig, NetworkError};
+pub use datagrams::{DatagramError, DatagramPort};
+pub use endpoint::{Quic, Sockets, SystemSockets};
+pub use metrics::Metrics;
+pub use tls::{ALPN_LIBP2P, ALPN_PANGEA};
+
+use behaviour::Behaviour;
+use driver::{Driver, Parts};
+use libp2p::{Swarm, Transport, core::muxing::StreamMuxerBox, identity::Keypair, swarm};
+use metrics::Counters;
+use pangea_kernel::{Port, Rejected};
+use pangea_protocols::{
+    PeerId,
+    net::{Command, Event},
+};
+use registry::Registry;
+use std::{net::SocketAddr, sync::Arc};
+use tokio::{
+    runtime::Handle,
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
+};
+use transport::PangeaTransport;
+
+/// A running network, for whoever started it. The actors use its [`Port<Command>`](Command).
+#[derive(Clone)]
+pub struct NetworkHandle {
+    local: PeerId,
+    addresses: Vec<SocketAddr>,
+    registry: Arc<Registry>,
+    counters: Arc<Counters>,
+    shutdown: mpsc::Sender<oneshot::Sender<()>>,
+}
+
+/// Starts the network on the operating system's sockets and the current tokio runtime, of either flavour.
+///
+/// `secret` is the node's 32-byte Ed25519 secret key (RFC 8032). `events` receives everything that happens. The
+/// returned port takes commands; when it is full it hands them back. The network stops when it is told to
+/// ([`NetworkHandle::shutdown`]) or when the last clone of the port is dropped.
+///
+/// # Errors
+/// An address cannot be bound, the identity is unusable, or there is no runtime; see [`NetworkError`].
+pub async fn start(
+    secret: [u8; 32],
+    config: NetworkConfig,
+    events: Port<Event>,
+) -> Result<(NetworkHandle, Port<Command>), NetworkError> {
+    start_on(Arc::new(SystemSockets), secret, config, events).await
+}
+
+/// As [`start`], on other sockets: a simulator's.
+///
+/// # Errors
+/// As [`start`].
+#[allow(clippy::unused_async)]
+pub async fn start_on(
+    sockets: Arc<dyn Sockets>,
+    mut secret: [u8; 32],
+    config: NetworkConfig,
+    events: Port<Event>,
+) -> Result<(NetworkHandle, Port<Command>), NetworkError> {
+    let runtime = Handle::try_current().map_err(|_| NetworkError::NoRuntime)?;
+    // Wipes `secret`.
+    let identity = Keypair::ed25519_from_bytes(&mut secret).map_err(NetworkError::identity)?;
+    let local = address::from_libp2p(&identity.public().to_peer_id())
+        .ok_or_else(|| NetworkError::Identity("not an Ed25519 key".to_owned()))?;
+    let counters = Arc::<Counters>::default();
+    let (registry, changes) = Registry::new(config.limits.clone(), Arc::clone(&counters));
+    let quic = Arc::new(Quic::new(&identity)?);
+
+    let mut endpoints = Vec::new();
+    for address in &config.listen {
+        let bound = quic.bind(sockets.as_ref(), *address, true);
+        endpoints.push(bound.map_err(|error| NetworkError::listen(*address, error))?);
+    }
+    let transport =
+        PangeaTransport::new(quic, sockets, Arc::clone(&registry), config.limits.handshake_timeout, endpoints.clone());
+    let behaviour = Behaviour::new(&identity, &config, Arc::clone(&registry))?;
+    let swarm_config = swarm::Config::with_executor(move |task| {
+        runtime.spawn(task);
+    })
+    .with_idle_connection_timeout(config.limits.idle_timeout);
+    let transport = transport.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed();
+    let mut swarm = Swarm::new(transport, behaviour, identity.public().to_peer_id(), swarm_config);
+    let addresses = listen(&mut swarm, &config, &endpoints)?;
+
+    let (commands, command_queue) = mpsc::channel(config.limits.commands_max);
+    let (shutdown, shutdown_queue) = mpsc::channel(1);
+    let parts = Parts {
+        local,
+        config,
+        swarm,
+        endpoints,
+        registry: Arc::clone(&registry),
+        counters: Arc::clone(&counters),
+        events,
+        commands: command_queue,
+        changes,
+        shutdown: shutdown_queue,
+    };
+    tokio::spawn(Driver::new(parts).run());
+    let port = Port::new(move |command| {
+        commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(command) => Rejected::Full(command),
+            TrySendError::Closed(command) => Rejected::Closed(command),
+        })
+    });
+    Ok((NetworkHandle { local, addresses, registry, counters, shutdown }, port))
+}
+
+/// Hands the bound endpoints to the swarm and tells it of addresses others were given.
+fn listen(
+    swarm: &mut Swarm<Behaviour>,
+    config: &NetworkConfig,
+    endpoints: &[quinn::Endpoint],
+) -> Result<Vec<SocketAddr>, NetworkError> {
+    let mut addresses = Vec::new();
+    for (endpoint, wanted) in endpoints.iter().zip(&config.listen) {
+        let local = endpoint.local_addr().map_err(|error| NetworkError::listen(*wanted, error))?;
+        swarm
+            .listen_on(address::to_multiaddr(local))
+            .map_err(|error| NetworkError::listen(*wanted, std::io::Error::other(error)))?;
+        addresses.push(local);
+    }
+    for external in &config.external {
+        let address = address::from_address(external);
+        swarm.add_external_address(address.ok_or_else(|| NetworkError::External(external.to_string()))?);
+    }
+    Ok(addresses)
+}
+
+impl NetworkHandle {
+    /// This node.
+    pub fn local_peer(&self) -> PeerId {
+        self.local
+    }
+
+    /// The sockets this node listens on, with the ports the system chose.
+    pub fn listening_on(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Counters at this moment.
+    pub fn metrics(&self) -> Metrics {
+        self.counters.read()
+    }
+
+    /// The QUIC connection to a peer that speaks `pangea/1`, for measurements. Bidirectional streams belong to the swarm.
+    pub fn raw_connection(&self, peer: PeerId) -> Option<quinn::Connection> {
+        self.registry.link(peer).map(|link| link.connection.clone())
+    }
+
+    /// Takes the datagrams of the connection to a peer; the connection stays open while the port lives.
+    ///
+    /// # Errors
+    /// Not connected, or somebody has them already.
+    pub fn datagrams(&self, peer: PeerId) -> Result<DatagramPort, DatagramError> {
+        let link = self.registry.link(peer).ok_or(DatagramError::NotConnected)?;
+        DatagramPort::open(link, Arc::clone(&self.counters))
+    }
+
+    /// Closes all connections and stops, within about a second.
+    pub async fn shutdown(&self) {
+        let (done, stopped) = oneshot::channel();
+        if self.shutdown.send(done).await.is_ok() {
+            // An error means that it has stopped already; so does a failed send.
+            let _ = stopped.await;
+        }
+    }
+}
