@@ -1,11 +1,7 @@
-<<<<<<< HEAD
-//! The `pangea` command: see `pangea::cli`.
+//! The `pangea` command: see [`pangea::cli`].
 
-fn main() {}
-=======
-//! The `pangea` program: see [`pangea::cli`].
+use std::process::ExitCode;
 
-fn main() -> std::process::ExitCode {
+fn main() -> ExitCode {
     pangea::cli::main()
 }
->>>>>>> 8aff138 (WIP cli)

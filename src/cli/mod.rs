@@ -2,7 +2,8 @@
 //!
 //! | file | commands |
 //! |---|---|
-//! | `node` | `status`, `stop`, and the arguments of `init`, `node`, `id`, `config`, `demo`, `bench` |
+//! | `local` | `init`, `node`, `id`, `config`, `demo`, `bench`: they need no running node |
+//! | `node` | `status`, `stop`, and the arguments of the commands in `local` |
 //! | `store` | `put`, `rm`, `share` |
 //! | `fetch` | `get`, `cat` |
 //! | `catalog` | `ls`, `info` |
@@ -21,6 +22,7 @@ mod catalog;
 pub mod error;
 mod fetch;
 mod format;
+mod local;
 mod node;
 mod output;
 mod peers;
@@ -128,23 +130,13 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CliError> {
         Command::Stop(_) => session::run(&global, output, async |session| node::stop(session).await),
         Command::Completions(args) => node::completions(&args, &mut Cli::command(), output),
         Command::ExitCodes(_) => output.text(error::EXIT_CODES),
-        local => dispatch_local(local, &global),
+        Command::Init(_) => local::init(&global, output),
+        Command::Node(args) => local::node(&global, &args, output),
+        Command::Id(_) => local::id(&global, output),
+        Command::Config(args) => local::config(&global, &args, output),
+        Command::Demo(args) => local::demo(&args, output),
+        Command::Bench(args) => local::bench(&args, output),
     }
-}
-
-/// The commands that need no running node: `init`, `node`, `id`, `config`, `demo`, `bench`. Their bodies are in the modules
-/// of those names; this is where they are called.
-fn dispatch_local(command: Command, _global: &Global) -> Result<(), CliError> {
-    let name = match command {
-        Command::Init(_) => "init",
-        Command::Node(_) => "node",
-        Command::Id(_) => "id",
-        Command::Config(_) => "config",
-        Command::Demo(_) => "demo",
-        Command::Bench(_) => "bench",
-        _ => "this command",
-    };
-    Err(CliError::failed(format!("`pangea {name}` is not part of this build")))
 }
 
 #[cfg(test)]

@@ -93,23 +93,20 @@ pub(crate) enum ConfigAction {
     },
 }
 
-/// Run some nodes on this machine, store a file, kill nodes and read it back
+/// Run a small network on this machine: store something, lose nodes, get it back
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Nothing is left behind.
 
 Examples:
   pangea demo
-  pangea demo --nodes 8 --kill 2")]
+  pangea demo --nodes 21 ~/Documents")]
 pub(crate) struct DemoArgs {
-    /// Nodes
-    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(2..=64))]
+    /// Nodes, each a process of its own
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(4..=40))]
     pub nodes: u16,
-    /// Nodes that are killed before the file is read back
-    #[arg(long, default_value_t = 2)]
-    pub kill: u16,
-    /// Store this file instead of a generated one
-    #[arg(long, value_name = "PATH")]
-    pub file: Option<PathBuf>,
+    /// Files and directories to store [default: a generated file, and the sources of this program]
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
 }
 
 /// Measure this machine: compression, encryption, coding, disk and loopback

@@ -136,6 +136,11 @@ impl Output {
         Style::new().dim().force_styling(self.colors_out).apply_to(text).to_string()
     }
 
+    /// May standard output be coloured?
+    pub(crate) fn colors_out(&self) -> bool {
+        self.colors_out
+    }
+
     /// May standard error be coloured?
     pub(crate) fn colors_err(&self) -> bool {
         self.colors_err

@@ -47,7 +47,7 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
     /// UDP addresses to listen on.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<ListenAddress>,
     /// Peers to stay connected to.
     pub bootstrap: Vec<PeerAddress>,
     /// Addresses that others should use, if they differ from `listen`.
@@ -111,7 +111,7 @@ pub const DEFAULT_PORT: u16 = 4411;
 impl Default for Network {
     fn default() -> Self {
         Self {
-            listen: vec![SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT))],
+            listen: vec![ListenAddress(SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT)))],
             bootstrap: Vec::new(),
             external: Vec::new(),
             mdns: true,
@@ -138,6 +138,32 @@ impl Default for Put {
 impl Default for Log {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// A UDP address of this machine: `0.0.0.0:4411`, `[::]:4411` or `/ip4/0.0.0.0/udp/4411/quic-v1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ListenAddress(pub SocketAddr);
+
+impl TryFrom<String> for ListenAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let socket = match parts.as_slice() {
+            ["", "ip4", ip, "udp", port, "quic-v1"] => format!("{ip}:{port}").parse(),
+            ["", "ip6", ip, "udp", port, "quic-v1"] => format!("[{ip}]:{port}").parse(),
+            _ => text.parse(),
+        };
+        let example = format!("`{text}` is not an address such as 0.0.0.0:{DEFAULT_PORT} or /ip4/0.0.0.0/udp/{DEFAULT_PORT}/quic-v1");
+        socket.map(Self).map_err(|_| example)
+    }
+}
+
+impl From<ListenAddress> for String {
+    fn from(this: ListenAddress) -> Self {
+        this.0.to_string()
     }
 }
 

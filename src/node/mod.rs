@@ -1,5 +1,322 @@
-//! A running node: see [`handle`] for what can be asked of it.
+//! A running node: [`Node::start`] brings drivers and actors up, [`Node::stop`] takes them down in the right order.
+//!
+//! Which message goes where stands in [`wiring`]; what can be asked of a node in [`handle`]; jobs live in [`hub`].
 
 pub mod handle;
+pub mod hub;
+mod run;
+pub mod wiring;
 
 pub use handle::NodeHandle;
+pub use run::{RunError, run};
+
+use crate::{
+    config::Config,
+    drivers::{
+        cpu::CpuPool,
+        disk::{self, Disk},
+        files::{FilesDriver, FilesHandle},
+        network::{self, NetworkConfig, NetworkHandle},
+    },
+    home::{Home, HomeError, HomeLock},
+    identity::{Identity, IdentityError, entropy},
+    store::{StoreThread, StoreThreadError},
+};
+use hub::{About, Hub, HubIn};
+use pangea_ces::Ces;
+use pangea_chunks::ChunkStore;
+use pangea_kernel::{
+    Port, Rejected, Seed,
+    actix_host::{ActixHost, ActorThread, ActorThreadError, HostConfig},
+};
+use pangea_peers::{PeerManager, api as peers};
+use pangea_protocols::{Address, PeerId};
+use pangea_transfer::{download::Downloader, upload::Uploader};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
+use tokio::{runtime::Runtime, sync::mpsc, task::JoinHandle};
+use wiring::{Actors, Cores, Drivers, Mailboxes};
+
+/// Requests and actor messages that may wait for the hub.
+const HUB_QUEUE_MAX: usize = 8192;
+/// Threads for sockets and the hub.
+const NETWORK_THREADS: usize = 2;
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its directory.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Its key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Its sockets.
+    #[error(transparent)]
+    Network(#[from] network::NetworkError),
+    /// The shards it holds.
+    #[error(transparent)]
+    Disk(#[from] disk::OpenError),
+    /// Its database.
+    #[error(transparent)]
+    Store(#[from] StoreThreadError),
+    /// Its actors.
+    #[error(transparent)]
+    Actors(#[from] ActorThreadError),
+    /// Threads.
+    #[error("cannot start a thread: {0}; are the process' limits on threads or open files too low?")]
+    Thread(#[from] io::Error),
+}
+
+/// A running node. Dropping it without [`Node::stop`] ends it abruptly, which loses nothing that was acknowledged.
+pub struct Node {
+    handle: NodeHandle,
+    hub: JoinHandle<()>,
+    network: NetworkHandle,
+    actors: ActorThread,
+    disk: Disk,
+    files: FilesHandle,
+    cpu: CpuPool,
+    store: StoreThread,
+    runtime: Runtime,
+    escalated: mpsc::Receiver<String>,
+    addresses: Vec<Address>,
+    peer: PeerId,
+    _lock: HomeLock,
+}
+
+/// What is started before the actors can be wired to it.
+struct Started {
+    network: NetworkHandle,
+    disk: Disk,
+    files: FilesHandle,
+    cpu: CpuPool,
+}
+
+impl Node {
+    /// Starts a node in `home`, which `init` has prepared.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub fn start(home: &Home, config: &Config) -> Result<Self, StartError> {
+        let started = Instant::now();
+        home.create()?;
+        let lock = home.lock()?;
+        let identity = Identity::load(home)?;
+        let store = StoreThread::start(&home.store_file())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(NETWORK_THREADS)
+            .thread_name("pangea-net")
+            .enable_all()
+            .build()?;
+        let (hub_port, inbox) = hub_port();
+        let (tell, escalated) = mpsc::channel(1);
+        let hosting = HostConfig::new(Seed::new(entropy()?)).record_to(home.flights_dir()).on_escalation(
+            move |actor, reason| {
+                let _ = tell.try_send(format!("the actor `{actor}` failed too often: {reason}"));
+            },
+        );
+        let registry = hosting.registry();
+        let starter = Starter {
+            home: home.clone(),
+            config: config.clone(),
+            identity: identity.clone(),
+            runtime: runtime.handle().clone(),
+            hub: hub_port,
+        };
+        let (actors, wired) = ActorThread::start(hosting, move |host| starter.wire(host))?;
+        let (ports, Started { network, disk, files, cpu }) = wired?;
+        Self::greet(&ports, &store, config);
+        let about = About {
+            peer: identity.peer(),
+            home: home.dir().to_owned(),
+            started,
+            metrics: Arc::new(move || registry.render()),
+        };
+        let (requests_to, requests) = mpsc::channel(HUB_QUEUE_MAX);
+        let hub = runtime.spawn(Hub::run(about, ports, files.clone(), store.clone(), requests, inbox));
+        let addresses = listening(network.listening_on());
+        let peer = identity.peer();
+        let handle = NodeHandle::new(requests_to);
+        Ok(Self {
+            handle, hub, network, actors, disk, files, cpu, store, runtime, escalated, addresses, peer, _lock: lock,
+        })
+    }
+
+    /// Tells the peer manager what is remembered, and whom to stay connected to.
+    fn greet(ports: &Actors, store: &StoreThread, config: &Config) {
+        let records = store.call_blocking(|store| store.load_peers()).unwrap_or_else(|error| {
+            tracing::warn!(%error, "known peers could not be read");
+            Vec::new()
+        });
+        let _ = ports.peers.send(peers::In::Restored { records });
+        let bootstrap = config.network.bootstrap.iter().map(|known| (known.peer, vec![known.address.clone()]));
+        let _ = ports.peers.send(peers::In::Bootstrap { peers: bootstrap.collect() });
+    }
+
+    /// Asks this node.
+    pub fn handle(&self) -> &NodeHandle {
+        &self.handle
+    }
+
+    /// Who this is.
+    pub fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// Waits until the node is asked to stop (`Ok`) or an actor has failed too often (`Err` with the reason).
+    pub fn wait(&mut self) -> Result<(), String> {
+        let (hub, escalated) = (&mut self.hub, &mut self.escalated);
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = hub => Ok(()),
+                Some(reason) = escalated.recv() => Err(reason),
+            }
+        })
+    }
+
+    /// Stops everything: peers are told, the disk is synced, threads are joined.
+    pub fn stop(self) {
+        let Self { handle, network, actors, disk, files, cpu, store, runtime, .. } = self;
+        runtime.block_on(async {
+            let _ = handle.shutdown().await;
+            network.shutdown().await;
+        });
+        if let Err(error) = actors.stop() {
+            tracing::error!(%error, "actors did not stop well");
+        }
+        files.shutdown();
+        cpu.join();
+        disk.close();
+        store.close();
+        runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    }
+}
+
+/// What the actors' thread needs to bring the node up.
+struct Starter {
+    home: Home,
+    config: Config,
+    identity: Identity,
+    runtime: tokio::runtime::Handle,
+    hub: Port<HubIn>,
+}
+
+impl Starter {
+    /// Mailboxes first, so that drivers have somewhere to report to; then drivers; then the actors themselves.
+    fn wire(self, host: &ActixHost) -> Result<(Actors, Started), StartError> {
+        let mailboxes = Mailboxes::new(host);
+        let actors = mailboxes.actors();
+        let (files_in, ces) = (actors.ces.clone(), actors.ces.clone());
+        let (disk, disk_port) = Disk::open(
+            &self.home.shards_dir(),
+            disk::Options::for_quota(self.config.storage.quota.0),
+            actors.chunks.map(pangea_chunks::api::In::Disk),
+        )?;
+        let (files_port, files) = FilesDriver::start(files_in.map(pangea_ces::api::In::Files), Default::default())?;
+        let (cpu, cpu_port) = CpuPool::start(cpu_threads(), ces)?;
+        let (network, network_port) = self.start_network(actors.network_events(self.hub.clone()))?;
+        let drivers =
+            Drivers { network: network_port, disk: disk_port, files: files_port, cpu: cpu_port, hub: self.hub.clone() };
+        mailboxes.start(host, drivers, Recipe { identity: self.identity, config: self.config });
+        Ok((actors, Started { network, disk, files, cpu }))
+    }
+
+    /// The network lives on the network threads; this thread waits for its start.
+    fn start_network(
+        &self,
+        events: Port<pangea_protocols::net::Event>,
+    ) -> Result<(NetworkHandle, Port<pangea_protocols::net::Command>), StartError> {
+        let config = NetworkConfig {
+            listen: self.config.network.listen.iter().map(|listen| listen.0).collect(),
+            mdns: self.config.network.mdns,
+            external: self.config.network.external.clone(),
+            ..NetworkConfig::default()
+        };
+        let (done, started) = std::sync::mpsc::sync_channel(1);
+        let secret = self.identity.signing_key().to_bytes();
+        self.runtime.spawn(async move {
+            let _ = done.send(network::start(secret, config, events).await);
+        });
+        let stopped = || StartError::Thread(io::Error::other("the network threads stopped"));
+        Ok(started.recv().map_err(|_| stopped())??)
+    }
+}
+
+/// How the cores of this node are made.
+#[derive(Clone)]
+struct Recipe {
+    identity: Identity,
+    config: Config,
+}
+
+impl Cores for Recipe {
+    fn ces(&self) -> Ces {
+        Ces::new()
+    }
+
+    fn chunks(&self) -> ChunkStore {
+        let storage = &self.config.storage;
+        let config = pangea_chunks::Config {
+            quota_bytes: storage.quota.0,
+            maintenance_bytes: disk::Options::for_quota(storage.quota.0).maintenance_bytes(),
+            lease_max: storage.lease_max.0,
+            ..pangea_chunks::Config::default()
+        };
+        ChunkStore::new(self.identity.signing_key().clone(), config)
+    }
+
+    fn peers(&self) -> PeerManager {
+        let network = &self.config.network;
+        let config = pangea_peers::Config {
+            target: network.peers_target as usize,
+            max: network.peers_max as usize,
+            bootstrap: network.bootstrap.iter().map(|known| (known.peer, vec![known.address.clone()])).collect(),
+            allow: network.allow.iter().map(|peer| peer.0).collect(),
+            deny: network.deny.iter().map(|peer| peer.0).collect(),
+            ..pangea_peers::Config::default()
+        };
+        PeerManager::new(self.identity.signing_key().clone(), config)
+    }
+
+    fn uploads(&self) -> Uploader {
+        Uploader::new(self.identity.peer(), self.identity.signing_key().clone(), Default::default())
+    }
+
+    fn downloads(&self) -> Downloader {
+        Downloader::new()
+    }
+}
+
+/// The sockets as multiaddrs; an unspecified address stands for all of the machine's.
+fn listening(sockets: &[SocketAddr]) -> Vec<Address> {
+    let text = |socket: &SocketAddr| match socket.ip() {
+        IpAddr::V4(ip) => format!("/ip4/{ip}/udp/{}/quic-v1", socket.port()),
+        IpAddr::V6(ip) => format!("/ip6/{ip}/udp/{}/quic-v1", socket.port()),
+    };
+    sockets.iter().filter_map(|socket| text(socket).parse().ok()).collect()
+}
+
+fn cpu_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn hub_port() -> (Port<HubIn>, mpsc::Receiver<HubIn>) {
+    let (sender, receiver) = mpsc::channel(HUB_QUEUE_MAX);
+    let port = Port::new(move |message| {
+        sender.try_send(message).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(message) => Rejected::Full(message),
+            mpsc::error::TrySendError::Closed(message) => Rejected::Closed(message),
+        })
+    });
+    (port, receiver)
+}

@@ -6,6 +6,7 @@
 //! | [`catalog`] | stored objects, in the order in which they were stored; search by id, prefix or name |
 //! | [`peers`] | peer records, a bounded number |
 //! | [`open`] | opening, and what happens to a file that is damaged |
+//! | [`thread`] | the thread that works on it, and how the node asks it |
 //!
 //! **Invariants.** What [`NodeStore::remember`] returned `Ok` for survives a power cut. A damaged file is moved aside,
 //! never overwritten and never ignored: the start that finds it fails and says what to do; later starts say that the
@@ -14,8 +15,10 @@
 pub mod catalog;
 pub mod open;
 pub mod peers;
+pub mod thread;
 
 pub use catalog::{Catalog, Unreadable};
+pub use thread::{StoreThread, StoreThreadError};
 
 use pangea_protocols::{Cid, codec::CodecError};
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@
 //! | file | its job |
 //! |---|---|
 //! | `config.rs` | what a user may set; every limit and what happens at it; errors of the start |
-//! | `tls.rs`, `endpoint.rs` | identity, ciphers, sockets, QUIC tuning; [`Sockets`] is where a simulator plugs in |
+//! | `tls.rs`, `certificate.rs`, `endpoint.rs` | identity, ciphers, sockets, QUIC tuning; [`Sockets`] is where a simulator plugs in |
 //! | `transport.rs`, `muxer.rs` | the libp2p transport on quinn |
 //! | `registry.rs`, `keep_alive.rs` | which connections exist, their limits, whether they are in use |
 //! | `behaviour.rs`, `record_store.rs` | the libp2p protocols, and the bounded store of provider records |
@@ -32,6 +32,7 @@
 mod address;
 mod addresses;
 mod behaviour;
+mod certificate;
 mod codes;
 mod config;
 mod datagrams;

@@ -5,9 +5,8 @@
 //! (<https://github.com/libp2p/specs/blob/master/tls/tls.md>). Who may connect is decided elsewhere.
 //! Next: `endpoint.rs` wraps these configurations in QUIC.
 
-use super::config::NetworkError;
+use super::{certificate, config::NetworkError};
 use libp2p::identity::Keypair;
-use libp2p_tls::certificate;
 use rustls::{
     CipherSuite, DigitallySignedStruct, DistinguishedName, NamedGroup, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -57,7 +56,7 @@ pub fn configs(
 /// The identity behind the certificate of an established connection.
 pub fn peer_of(connection: &quinn::Connection) -> Option<libp2p::PeerId> {
     let chain: Box<Vec<CertificateDer<'static>>> = connection.peer_identity()?.downcast().ok()?;
-    Some(certificate::parse(chain.first()?).ok()?.peer_id())
+    Some(certificate::parse(chain.first()?).ok()?.peer())
 }
 
 /// Whether an established connection negotiated `pangea/1`.
@@ -95,23 +94,13 @@ impl Libp2pVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        certificate::parse(certificate)?.verify_signature(signed.scheme, message, signed.signature())?;
-        Ok(HandshakeSignatureValid::assertion())
+        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        certificate::parse(certificate)?.verify_handshake(message, signed, &algorithms)
     }
 
-    /// The schemes that the libp2p TLS specification names.
+    /// All schemes that ring verifies, as the libp2p TLS specification wants.
     fn schemes() -> Vec<SignatureScheme> {
-        vec![
-            SignatureScheme::ECDSA_NISTP256_SHA256,
-            SignatureScheme::ED25519,
-            SignatureScheme::ECDSA_NISTP384_SHA384,
-            SignatureScheme::RSA_PSS_SHA256,
-            SignatureScheme::RSA_PSS_SHA384,
-            SignatureScheme::RSA_PSS_SHA512,
-            SignatureScheme::RSA_PKCS1_SHA256,
-            SignatureScheme::RSA_PKCS1_SHA384,
-            SignatureScheme::RSA_PKCS1_SHA512,
-        ]
+        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
     }
 
     fn tls12() -> Result<HandshakeSignatureValid, rustls::Error> {

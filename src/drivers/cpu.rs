@@ -1,0 +1,79 @@
+//! The cpu driver: a bounded pool of worker threads for compression, encryption and erasure coding.
+//!
+//! Work is data ([`Work`]) and so is its result; the pool adds only threads. A simulation runs the same work inline
+//! and charges a modelled duration.
+
+use pangea_ces::{Scratch, api::In, work::Work};
+use pangea_kernel::{Port, Rejected};
+use std::{
+    io,
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// Work that may wait for a thread. CES asks for at most a window per job, so only a flood of jobs can fill it.
+const QUEUE_MAX: usize = 4096;
+/// How long a worker waits before it offers a result to a full mailbox again.
+const MAILBOX_RETRY: Duration = Duration::from_millis(1);
+
+/// The running threads. They end when every port is dropped; `join` waits for that.
+#[derive(Debug)]
+pub struct CpuPool {
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl CpuPool {
+    /// Starts `threads` workers whose results go to `results`.
+    ///
+    /// # Errors
+    /// The system cannot start a thread.
+    pub fn start(threads: usize, results: Port<In>) -> io::Result<(Self, Port<Work>)> {
+        let (sender, receiver) = sync_channel(QUEUE_MAX);
+        let receiver = Arc::new(Mutex::new(receiver));
+        let spawn = |number| {
+            let (receiver, results) = (Arc::clone(&receiver), results.clone());
+            thread::Builder::new().name(format!("pangea-cpu-{number}")).spawn(move || work(&receiver, &results))
+        };
+        let threads = (0..threads.max(1)).map(spawn).collect::<io::Result<_>>()?;
+        Ok((Self { threads }, port(sender)))
+    }
+
+    /// Waits until all workers have ended.
+    pub fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a cpu worker panicked");
+            }
+        }
+    }
+}
+
+fn port(sender: SyncSender<Work>) -> Port<Work> {
+    Port::new(move |work| {
+        sender.try_send(work).map_err(|error| match error {
+            TrySendError::Full(work) => Rejected::Full(work),
+            TrySendError::Disconnected(work) => Rejected::Closed(work),
+        })
+    })
+}
+
+fn work(queue: &Mutex<Receiver<Work>>, results: &Port<In>) {
+    let mut scratch = Scratch::default();
+    loop {
+        // The lock is held while waiting: one idle worker waits for work, the others for the lock.
+        let next = queue.lock().map(|queue| queue.recv());
+        let Ok(Ok(work)) = next else { return };
+        let mut message = In::Worked(work.run(&mut scratch));
+        while let Err(rejected) = results.send(message) {
+            match rejected {
+                Rejected::Full(back) => message = back,
+                Rejected::Closed(_) => return,
+            }
+            thread::sleep(MAILBOX_RETRY);
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! The wiring: which message of which actor goes where. This page is the architecture of a node.
+//!
+//! ```text
+//!                 ┌────────── hub (jobs, control API) ──────────┐
+//!                 ▼                  ▼                          ▼
+//!   files ⇄  CES  ⇄  uploader     downloader  ⇄  CES         peers  ⇄ node store
+//!             ⇅         ⇅              ⇅                        ⇅
+//!            cpu        └──── network ─┴──── chunk store ───────┘
+//!                                               ⇅
+//!                                             disk
+//! ```
+//!
+//! It is written against [`Host`], so production and simulation run the same circuit. Nothing here waits: a message
+//! that its receiver cannot take is counted, and the job it belongs to fails (see [`Routes::overloaded`]).
+//! Not here: what an actor does (`actors/*`) and how a driver does it (`src/drivers/*`).
+
+use super::hub::HubIn;
+use pangea_ces::{Ces, api as ces};
+use pangea_chunks::{ChunkStore, api as chunks};
+use pangea_kernel::{Host, Options, Port, Rejected, Slot};
+use pangea_peers::{PeerManager, api as peers};
+use pangea_protocols::{
+    JobId, disk, files,
+    job::{ErrorKind, JobError, JobEvent},
+    net::{self, Class},
+    wire::{Frame, Message, fetch::Fetch, have::Have, store::Store},
+};
+use pangea_transfer::{
+    api::{Candidate, Report, download, upload},
+    download::Downloader,
+    upload::Uploader,
+};
+
+/// The mailboxes of all actors, before they run.
+pub struct Mailboxes<H: Host> {
+    ces: H::Slot<Ces>,
+    chunks: H::Slot<ChunkStore>,
+    peers: H::Slot<PeerManager>,
+    uploads: H::Slot<Uploader>,
+    downloads: H::Slot<Downloader>,
+}
+
+/// How to send to each actor.
+#[derive(Clone)]
+pub struct Actors {
+    /// Compress, encrypt, shard.
+    pub ces: Port<ces::In>,
+    /// The shards of others.
+    pub chunks: Port<chunks::In>,
+    /// Who is there.
+    pub peers: Port<peers::In>,
+    /// Puts.
+    pub uploads: Port<upload::In>,
+    /// Gets and removals.
+    pub downloads: Port<download::In>,
+}
+
+/// How to send to each driver, and to the hub.
+#[derive(Clone)]
+pub struct Drivers {
+    /// Sockets.
+    pub network: Port<net::Command>,
+    /// Shards on disk.
+    pub disk: Port<disk::Command>,
+    /// What users store and get.
+    pub files: Port<files::Command>,
+    /// Worker threads.
+    pub cpu: Port<pangea_ces::work::Work>,
+    /// Jobs and answers for the control API.
+    pub hub: Port<HubIn>,
+}
+
+/// Makes the cores; called again after a panic.
+pub trait Cores: Clone + Send + 'static {
+    /// A fresh CES actor.
+    fn ces(&self) -> Ces;
+    /// A fresh chunk store.
+    fn chunks(&self) -> ChunkStore;
+    /// A fresh peer manager.
+    fn peers(&self) -> PeerManager;
+    /// A fresh uploader.
+    fn uploads(&self) -> Uploader;
+    /// A fresh downloader.
+    fn downloads(&self) -> Downloader;
+}
+
+impl<H: Host> Mailboxes<H> {
+    /// One mailbox per actor.
+    pub fn new(host: &H) -> Self {
+        let roomy = Options { mailbox: 16_384, ..Options::default() };
+        Self {
+            ces: host.slot("ces", roomy),
+            chunks: host.slot("chunks", roomy),
+            peers: host.slot("peers", Options::default()),
+            uploads: host.slot("uploads", roomy),
+            downloads: host.slot("downloads", roomy),
+        }
+    }
+
+    /// How to send to them.
+    pub fn actors(&self) -> Actors {
+        Actors {
+            ces: self.ces.port(),
+            chunks: self.chunks.port(),
+            peers: self.peers.port(),
+            uploads: self.uploads.port(),
+            downloads: self.downloads.port(),
+        }
+    }
+
+    /// Starts every actor, wired to the others and to the drivers.
+    pub fn start(self, host: &H, drivers: Drivers, cores: impl Cores) {
+        let routes = Routes { actors: self.actors(), drivers };
+        let (r, c) = (routes.clone(), cores.clone());
+        host.start(self.ces, move || c.ces(), move |out| r.from_ces(out));
+        let (r, c) = (routes.clone(), cores.clone());
+        host.start(self.chunks, move || c.chunks(), move |out| r.from_chunks(out));
+        let (r, c) = (routes.clone(), cores.clone());
+        host.start(self.peers, move || c.peers(), move |out| r.from_peers(out));
+        let (r, c) = (routes.clone(), cores.clone());
+        host.start(self.uploads, move || c.uploads(), move |out| r.from_uploads(out));
+        host.start(self.downloads, move || cores.downloads(), move |out| routes.from_downloads(out));
+    }
+}
+
+/// Where the frames that an actor sends report back to: the low bits of a network tag.
+const TO_NOBODY: u64 = 0;
+const TO_UPLOADS: u64 = 1;
+const TO_DOWNLOADS: u64 = 2;
+const TAG_BITS: u32 = 2;
+
+/// All routes. Cloned into every outlet.
+#[derive(Clone)]
+struct Routes {
+    actors: Actors,
+    drivers: Drivers,
+}
+
+impl Routes {
+    fn from_ces(&self, out: ces::Out) {
+        match out {
+            ces::Out::Files(command) => self.files(command),
+            ces::Out::Work(work) => {
+                let job = work.job();
+                self.of_job(job, self.drivers.cpu.send(work));
+            }
+            ces::Out::Encoded { job, index, stripe } => {
+                let ces::Stripe { record, shards } = stripe;
+                self.of_job(job, self.actors.uploads.send(upload::In::Encoded { job, index, record, shards }));
+            }
+            ces::Out::EncodedAll { job, end } => {
+                self.of_job(job, self.actors.uploads.send(upload::In::EncodedAll { job, end: encoded_end(end) }));
+            }
+            ces::Out::Need { job, stripes } => {
+                self.of_job(job, self.actors.downloads.send(download::In::Need { job, stripes }));
+            }
+            ces::Out::Consumed { job, index } => {
+                self.of_job(job, self.actors.downloads.send(download::In::Consumed { job, index }));
+            }
+            ces::Out::Stop { job } => {
+                self.of_job(job, self.actors.downloads.send(download::In::Close { job }));
+            }
+            ces::Out::Index { job, index } => {
+                self.hub(HubIn::Index { job, index });
+            }
+            ces::Out::Job(event) => {
+                let job = event.job();
+                match event {
+                    JobEvent::Failed { .. } => {
+                        self.of_job(job, self.actors.uploads.send(upload::In::SourceFailed { job }));
+                        self.of_job(job, self.actors.downloads.send(download::In::Close { job }));
+                    }
+                    JobEvent::Done { .. } => {
+                        self.of_job(job, self.actors.downloads.send(download::In::Close { job }));
+                    }
+                    _ => {}
+                }
+                self.hub(HubIn::Job(event));
+            }
+        }
+    }
+
+    fn from_uploads(&self, out: upload::Out) {
+        match out {
+            upload::Out::Candidates { request, count, bytes, exclude } => {
+                self.peers(peers::In::Candidates { request, count, bytes, exclude });
+            }
+            upload::Out::Encode { job, source, k, m, profile } => {
+                let profile = profile_of(profile);
+                self.of_job(job, self.actors.ces.send(ces::In::Encode { job, source, k, m, profile }));
+            }
+            upload::Out::Credit { job, stripes } => {
+                self.of_job(job, self.actors.ces.send(ces::In::Credit { job, stripes }));
+            }
+            upload::Out::CancelEncode { job } => {
+                self.of_job(job, self.actors.ces.send(ces::In::Cancel { job }));
+            }
+            upload::Out::Send { peer, tag, class, frame } => {
+                let command = net::Command::Send { peer, tag: tag << TAG_BITS | TO_UPLOADS, class, frame };
+                if self.drivers.network.send(command).is_err() {
+                    let failed = upload::In::SendFailed { peer, tag, error: net::SendError::QueueFull };
+                    counted("uploads", self.actors.uploads.send(failed));
+                }
+            }
+            upload::Out::CancelSend { peer, tag } => {
+                self.network(net::Command::CancelSend { peer, tag: tag << TAG_BITS | TO_UPLOADS });
+            }
+            upload::Out::Report { peer, report } => {
+                self.peers(peers::In::Report { peer, outcome: outcome_of(report) });
+            }
+            upload::Out::Job(event) => self.hub(HubIn::Job(event)),
+        }
+    }
+
+    fn from_downloads(&self, out: download::Out) {
+        match out {
+            download::Out::Root { job, root } => {
+                self.of_job(job, self.actors.ces.send(ces::In::Root { job, root }));
+            }
+            download::Out::Stripe { job, index, record, shards } => {
+                self.of_job(job, self.actors.ces.send(ces::In::Stripe { job, index, record, shards }));
+            }
+            download::Out::CancelDecode { job } => {
+                self.of_job(job, self.actors.ces.send(ces::In::Cancel { job }));
+            }
+            download::Out::Rank { job, peers } => self.peers(peers::In::Rank { request: job.0, peers }),
+            download::Out::Net(net::Command::Send { peer, tag, class, frame }) => {
+                let command = net::Command::Send { peer, tag: tag << TAG_BITS | TO_DOWNLOADS, class, frame };
+                if self.drivers.network.send(command).is_err() {
+                    let failed = download::In::SendFailed { peer, tag, error: net::SendError::QueueFull };
+                    counted("downloads", self.actors.downloads.send(failed));
+                }
+            }
+            download::Out::Net(net::Command::CancelSend { peer, tag }) => {
+                self.network(net::Command::CancelSend { peer, tag: tag << TAG_BITS | TO_DOWNLOADS });
+            }
+            download::Out::Net(command) => self.network(command),
+            download::Out::Report { peer, report } => {
+                self.peers(peers::In::Report { peer, outcome: outcome_of(report) });
+            }
+            download::Out::Tally { job, shards, healed, hedged } => {
+                self.hub(HubIn::Tally { job, shards, healed, hedged });
+            }
+            download::Out::Job(event) => self.hub(HubIn::Job(event)),
+        }
+    }
+
+    fn from_chunks(&self, out: chunks::Out) {
+        match out {
+            chunks::Out::Disk(command) => self.disk(command),
+            chunks::Out::Send { peer, class, frame } => self.send(peer, class, frame),
+            chunks::Out::Provide { cid } => self.network(net::Command::Provide { cid }),
+            chunks::Out::Unprovide { cid } => self.network(net::Command::Unprovide { cid }),
+            chunks::Out::Violation { peer, what } => {
+                tracing::warn!(peer = %peer, what, "protocol violation");
+                self.peers(peers::In::Report { peer, outcome: peers::Outcome::Violation });
+            }
+            chunks::Out::Status { request, status } => self.hub(HubIn::Chunks { request, status }),
+        }
+    }
+
+    fn from_peers(&self, out: peers::Out) {
+        match out {
+            peers::Out::Net(net::Command::Send { peer, class, frame, .. }) => self.send(peer, class, frame),
+            peers::Out::Net(command) => self.network(command),
+            peers::Out::Candidates { request, candidates } => {
+                let candidates = candidates.into_iter().map(candidate_of).collect();
+                counted("uploads", self.actors.uploads.send(upload::In::Candidates { request, candidates }));
+            }
+            peers::Out::Ranked { request, candidates } => {
+                let candidates = candidates.into_iter().map(candidate_of).collect();
+                let ranked = download::In::Ranked { job: JobId(request), candidates };
+                counted("downloads", self.actors.downloads.send(ranked));
+            }
+            peers::Out::Allow { peer, allowed } => {
+                counted("chunks", self.actors.chunks.send(chunks::In::Allow { peer, allowed }));
+            }
+            peers::Out::Save { records } => self.hub(HubIn::SavePeers { records }),
+            peers::Out::Listed { request, peers } => self.hub(HubIn::Peers { request, peers }),
+            peers::Out::Connected { count } => self.hub(HubIn::Connected { count }),
+        }
+    }
+
+    /// A frame whose fate nobody waits for: an answer to a peer, which asks again if it is lost.
+    fn send(&self, peer: pangea_protocols::PeerId, class: Class, frame: Frame) {
+        self.network(net::Command::Send { peer, tag: TO_NOBODY, class, frame });
+    }
+
+    fn network(&self, command: net::Command) {
+        counted("network", self.drivers.network.send(command));
+    }
+
+    fn disk(&self, command: disk::Command) {
+        // A full disk queue: the chunk store hears of it as a failed append or read, and tells the peer "busy".
+        let Err(rejected) = self.drivers.disk.send(command) else { return };
+        let busy = || disk::Failure::Io("the disk queue is full".to_owned());
+        let event = match rejected.into_inner() {
+            disk::Command::Append { tag, .. } => disk::Event::AppendFailed { tag, error: busy() },
+            disk::Command::Read { tag, .. } => disk::Event::ReadFailed { tag, error: busy() },
+            disk::Command::Contains { tag, shards } => {
+                disk::Event::Contains { tag, present: vec![0; shards.len().div_ceil(8)] }
+            }
+            disk::Command::Delete { .. } | disk::Command::Expire { .. } => return,
+        };
+        counted("chunks", self.actors.chunks.send(chunks::In::Disk(event)));
+    }
+
+    fn files(&self, command: files::Command) {
+        let job = match &command {
+            files::Command::OpenSource { job, .. }
+            | files::Command::Read { job, .. }
+            | files::Command::OpenSink { job, .. }
+            | files::Command::Write { job, .. }
+            | files::Command::Finish { job }
+            | files::Command::Close { job } => *job,
+        };
+        self.of_job(job, self.drivers.files.send(command));
+    }
+
+    fn peers(&self, message: peers::In) {
+        counted("peers", self.actors.peers.send(message));
+    }
+
+    fn hub(&self, message: HubIn) {
+        counted("hub", self.drivers.hub.send(message));
+    }
+
+    /// Delivers a message of a job. If its receiver cannot take it, the job could hang: it fails instead.
+    fn of_job<M>(&self, job: JobId, sent: Result<(), Rejected<M>>) {
+        if sent.is_err() {
+            self.overloaded(job);
+        }
+    }
+
+    /// A mailbox was full in the middle of a job: everyone is told to let go of it, and the user hears why.
+    fn overloaded(&self, job: JobId) {
+        counted("ces", self.actors.ces.send(ces::In::Cancel { job }));
+        counted("uploads", self.actors.uploads.send(upload::In::SourceFailed { job }));
+        counted("downloads", self.actors.downloads.send(download::In::Close { job }));
+        let error = JobError::new(ErrorKind::Failed, "the node is overloaded: run fewer jobs at once");
+        self.hub(HubIn::Job(JobEvent::Failed { job, error }));
+    }
+}
+
+/// Counts and logs what a full mailbox refused; the sender can do nothing about it.
+fn counted<M>(receiver: &'static str, sent: Result<(), Rejected<M>>) {
+    if let Err(Rejected::Full(_)) = sent {
+        tracing::warn!(receiver, "mailbox full: message dropped");
+    }
+}
+
+impl Actors {
+    /// Where the network driver's events go. Hands an event back if its receiver is full, which slows the peer down.
+    pub fn network_events(&self, hub: Port<HubIn>) -> Port<net::Event> {
+        let actors = self.clone();
+        Port::new(move |event| actors.on_network(&hub, event))
+    }
+
+    fn on_network(&self, hub: &Port<HubIn>, event: net::Event) -> Result<(), Rejected<net::Event>> {
+        use net::Event as E;
+        match &event {
+            E::Received { .. } => return self.on_frame(event),
+            E::Sent { peer, tag } => {
+                let (peer, own) = (*peer, tag >> TAG_BITS);
+                return match tag & ((1 << TAG_BITS) - 1) {
+                    TO_UPLOADS => hand_back(self.uploads.send(upload::In::Sent { peer, tag: own }), event),
+                    TO_DOWNLOADS => hand_back(self.downloads.send(download::In::Sent { peer, tag: own }), event),
+                    _ => Ok(()),
+                };
+            }
+            E::SendFailed { peer, tag, error } => {
+                let (peer, own, error) = (*peer, tag >> TAG_BITS, *error);
+                return match tag & ((1 << TAG_BITS) - 1) {
+                    TO_UPLOADS => {
+                        hand_back(self.uploads.send(upload::In::SendFailed { peer, tag: own, error }), event)
+                    }
+                    TO_DOWNLOADS => {
+                        hand_back(self.downloads.send(download::In::SendFailed { peer, tag: own, error }), event)
+                    }
+                    _ => Ok(()),
+                };
+            }
+            E::Providers { query, providers, done } => {
+                let (query, providers, done) = (*query, providers.clone(), *done);
+                return hand_back(self.downloads.send(download::In::Providers { query, providers, done }), event);
+            }
+            E::Connected { peer, .. } => {
+                counted("downloads", self.downloads.send(download::In::Connected { peer: *peer }));
+            }
+            E::Disconnected { peer, .. } => {
+                counted("uploads", self.uploads.send(upload::In::Disconnected { peer: *peer }));
+                counted("downloads", self.downloads.send(download::In::Disconnected { peer: *peer }));
+                counted("chunks", self.chunks.send(chunks::In::Disconnected { peer: *peer }));
+            }
+            E::DialFailed { peer, .. } => {
+                counted("downloads", self.downloads.send(download::In::DialFailed { peer: *peer }));
+            }
+            E::Listening { address } => counted("hub", hub.send(HubIn::Listening { address: address.clone() })),
+            E::NotListening { address } => counted("hub", hub.send(HubIn::NotListening { address: address.clone() })),
+            E::Garbage { .. } | E::Discovered { .. } | E::Rtt { .. } => {}
+        }
+        hand_back(self.peers.send(peers::In::Net(event.clone())), event)
+    }
+
+    /// Frames go to whoever plays that side of the protocol.
+    fn on_frame(&self, event: net::Event) -> Result<(), Rejected<net::Event>> {
+        let net::Event::Received { peer, frame } = event else { return Ok(()) };
+        let again = |frame: Frame| net::Event::Received { peer, frame };
+        match &frame.message {
+            Message::Store(Store::Reserve { .. } | Store::Put { .. } | Store::Release { .. } | Store::Drop { .. })
+            | Message::Fetch(Fetch::Get { .. } | Fetch::Cancel { .. })
+            | Message::Have(Have::Want { .. }) => {
+                self.chunks.send(chunks::In::Received { peer, frame: frame.clone() }).map_err(|r| rewrap(&r, again(frame)))
+            }
+            Message::Store(
+                Store::Reserved { .. } | Store::Refused { .. } | Store::Stored { .. } | Store::NotStored { .. },
+            ) => self.uploads.send(upload::In::Received { peer, frame: frame.clone() }).map_err(|r| rewrap(&r, again(frame))),
+            Message::Store(Store::Dropped { .. })
+            | Message::Fetch(Fetch::Found { .. } | Fetch::Missing { .. })
+            | Message::Have(Have::Have { .. }) => self
+                .downloads
+                .send(download::In::Received { peer, frame: frame.clone() })
+                .map_err(|r| rewrap(&r, again(frame))),
+            Message::Pex(_) => {
+                self.peers.send(peers::In::Pex { peer, frame: frame.clone() }).map_err(|r| rewrap(&r, again(frame)))
+            }
+        }
+    }
+}
+
+fn hand_back<M>(sent: Result<(), Rejected<M>>, event: net::Event) -> Result<(), Rejected<net::Event>> {
+    sent.map_err(|rejected| rewrap(&rejected, event))
+}
+
+fn rewrap<M>(rejected: &Rejected<M>, event: net::Event) -> Rejected<net::Event> {
+    match rejected {
+        Rejected::Full(_) => Rejected::Full(event),
+        Rejected::Closed(_) => Rejected::Closed(event),
+    }
+}
+
+fn profile_of(profile: u8) -> ces::Profile {
+    match profile {
+        0 => ces::Profile::Fast,
+        2 => ces::Profile::Small,
+        _ => ces::Profile::Balanced,
+    }
+}
+
+/// The number that stands for a profile in the uploader, which does not know CES.
+pub fn profile_number(profile: ces::Profile) -> u8 {
+    match profile {
+        ces::Profile::Fast => 0,
+        ces::Profile::Balanced => 1,
+        ces::Profile::Small => 2,
+    }
+}
+
+fn encoded_end(end: ces::EncodedEnd) -> upload::End {
+    let ces::EncodedEnd { stripes, raw_len, object, key, private, name, directory, inline, skipped } = end;
+    upload::End { stripes, raw_len, object, key, private, name, directory, inline, skipped }
+}
+
+fn candidate_of(candidate: peers::Candidate) -> Candidate {
+    let peers::Candidate { peer, domain, score, rtt, goodput } = candidate;
+    Candidate { peer, domain, score, rtt, goodput }
+}
+
+fn outcome_of(report: Report) -> peers::Outcome {
+    match report {
+        Report::Delivered { bytes, took } => peers::Outcome::Delivered { bytes, took },
+        Report::Stored { bytes, took } => peers::Outcome::Stored { bytes, took },
+        Report::BadProof => peers::Outcome::BadProof,
+        Report::Lost => peers::Outcome::Lost,
+        Report::TimedOut => peers::Outcome::TimedOut,
+        Report::Refused => peers::Outcome::Refused,
+    }
+}
