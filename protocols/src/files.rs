@@ -37,9 +37,12 @@ pub enum Command {
     /// Answered by `SourceOpened` or `Failed`.
     OpenSource { job: JobId, source: Source },
     /// Answered by `Read`; fewer bytes than asked for mean that the stream ends there. Offsets ascend without gaps.
+    /// The last read of a source of known length asks for one byte more than is left, which tells a source that grew:
+    /// `len` is at most 1 MiB and one byte.
     Read { job: JobId, offset: u64, len: u32 },
     /// Answered by `SinkOpened` or `Failed`. `layout` tells which ranges of the stream are which files;
-    /// `start` is the stream offset of the first byte that will be written (not 0 for range reads).
+    /// `start` is the stream offset of the first byte that will be written (not 0 for range reads). Offsets in the
+    /// layout are offsets of the object's stream, also if it holds only some entries; paths are relative to the sink.
     OpenSink { job: JobId, sink: Sink, name: String, layout: Layout, start: u64 },
     /// The bytes at `offset`; offsets ascend without gaps. Answered by `Written` when the sink wants more.
     Write { job: JobId, offset: u64, bytes: Bytes },

@@ -25,7 +25,7 @@ pub fn child(directory: &Path, arguments: &[&str]) -> Run {
 }
 
 /// Runs a command to its end: what it took, and what it printed if its output is piped.
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::zombie_processes)] // `wait4` below waits, and tells what the child took
 pub fn wait(mut command: Command) -> (Run, String) {
     let mut child = command.spawn().unwrap();
     let mut output = String::new();
