@@ -13,7 +13,7 @@
 //! | [`book`] | the bounded peer database |
 //! | [`config`] | limits, with their defaults |
 //!
-//! **Limits.** 10,000 known peers; 8 addresses and 8 transitions per peer; 8 dials under way; 32 records per exchange;
+//! **Limits.** 10,000 known peers; 8 addresses and 8 transitions per peer; 8 dials under way, and 8 more to pinned peers; 32 records per exchange;
 //! candidate lists of 256; save batches of 256 records, one per 30 s (a user's decision is saved at once).
 //!
 //! **Invariants.** A denied or banned peer is never dialled, never a candidate and never stored for. Trimming never

@@ -48,8 +48,8 @@ pub struct PeerManager {
     own: Option<PeerRecord>,
     /// The last count that was told.
     told: u32,
-    /// The next regular round.
-    round: Option<TimerId>,
+    /// The next regular round, and when it comes.
+    round: Option<(TimerId, Time)>,
     /// The next save.
     saving: Option<TimerId>,
     /// When peers are asked for others next.
@@ -187,11 +187,20 @@ impl PeerManager {
         self.saving = Some(cx.after(SAVE_EVERY, In::Tick(Tick::Save)));
     }
 
+    /// Brings the next round forward, never back: events that come all the time must not put it off for ever.
     fn schedule_round(&mut self, cx: &mut Cx<'_, Self>, after: Duration) {
-        if let Some(timer) = self.round.take() {
+        let at = cx.now() + after;
+        if self.round.is_some_and(|(_, planned)| planned <= at) {
+            return;
+        }
+        self.cancel_round(cx);
+        self.round = Some((cx.after(after, In::Tick(Tick::Maintain)), at));
+    }
+
+    fn cancel_round(&mut self, cx: &mut Cx<'_, Self>) {
+        if let Some((timer, _)) = self.round.take() {
             cx.cancel(timer);
         }
-        self.round = Some(cx.after(after, In::Tick(Tick::Maintain)));
     }
 
     fn tell_count(&mut self, cx: &mut Cx<'_, Self>) {

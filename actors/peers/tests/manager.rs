@@ -107,6 +107,30 @@ fn a_bootstrap_peer_is_dialled_at_once_then_after_one_two_and_four_seconds() {
 }
 
 #[test]
+fn a_stream_of_discoveries_does_not_put_off_the_next_dial() {
+    let config = Config { bootstrap: vec![(id(1), vec![at(1)])], ..Config::default() };
+    let mut bed = bed(config);
+    assert_eq!(dials(&bed.advance(SECOND)), [id(1)]);
+    bed.send(In::Net(Event::DialFailed { peer: id(1), reason: "refused".into() }));
+    let mut dialled = Vec::new();
+    for n in 100..150 {
+        bed.send(In::Net(Event::Discovered { peer: id(n), addresses: vec![at(n)], source: Source::Dht }));
+        dialled.extend(dials(&bed.advance(SECOND / 10)));
+    }
+    assert!(dialled.contains(&id(1)), "{}", dialled.len());
+}
+
+#[test]
+fn what_a_stranger_says_of_itself_does_not_reach_into_this_network() {
+    let mut bed = bed(Config::default());
+    connect(&mut bed, 1);
+    let addresses = vec!["/ip4/127.0.0.1/udp/22".parse().unwrap(), at(2)];
+    bed.send(In::Net(Event::Discovered { peer: id(1), addresses, source: Source::Identify }));
+    let places = &bed.core.book().get(id(1)).unwrap().record.addresses;
+    assert_eq!(places.iter().map(|place| place.address.clone()).collect::<Vec<_>>(), [at(2)]);
+}
+
+#[test]
 fn an_unreachable_stranger_is_left_alone_for_minutes_while_others_are_connected() {
     let mut bed = bed(Config::default());
     connect(&mut bed, 9);

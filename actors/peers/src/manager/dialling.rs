@@ -13,7 +13,7 @@ use pangea_kernel::Cx;
 use pangea_protocols::{Address, PeerId, net, time::Time};
 use std::{collections::BTreeMap, time::Duration};
 
-/// Dials under way at the same time.
+/// Dials under way at the same time; as many again for pinned peers.
 pub const DIALS_MAX: usize = 8;
 /// A dial without an answer is forgotten after this time.
 const DIAL_PATIENCE: Duration = Duration::from_secs(60);
@@ -27,10 +27,13 @@ const ISOLATED_MAX: usize = 16;
 
 impl PeerManager {
     pub(super) fn on_maintain(&mut self, cx: &mut Cx<'_, Self>) {
+        self.cancel_round(cx);
         self.expire(cx);
         self.trim(cx);
         self.dial(cx);
         self.exchange(cx);
+        // What the steps above asked for is done now.
+        self.cancel_round(cx);
         let next = self.next_round(cx.now());
         let spread = 0.9 + cx.rng("round").unit() / 5.0;
         self.schedule_round(cx, next.mul_f64(spread).max(SHORTEST));
@@ -71,7 +74,8 @@ impl PeerManager {
             let Some(addresses) = dialable(found, &prefixes, self.config.per_prefix_max).filter(|_| fits) else {
                 continue;
             };
-            if under_way >= DIALS_MAX {
+            // Pinned peers come first and have slots of their own: strangers that do not answer cannot hold them up.
+            if under_way >= if pinned { 2 * DIALS_MAX } else { DIALS_MAX } {
                 break;
             }
             if let Some(prefix) = addresses.first().and_then(capped_prefix) {

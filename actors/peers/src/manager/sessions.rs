@@ -61,6 +61,9 @@ impl PeerManager {
         self.reassess(cx, peer);
         self.ask(cx, peer);
         self.tell_count(cx);
+        if self.book.connected_len() < self.config.target {
+            self.schedule_round(cx, Duration::ZERO);
+        }
     }
 
     /// May this connection stay?
@@ -139,9 +142,14 @@ impl PeerManager {
             return;
         }
         let Some(found) = self.book.enter(peer, now, unix, cx.rng("evict")) else { return };
-        // The routing table is anybody's word: it must not make this node dial its own network.
-        let widest = if source == Source::Dht { Scope::Public } else { Scope::Loopback };
-        let news = found.record.hear(addresses.into_iter().filter(|address| scope(address) >= widest));
+        // The routing table is anybody's word, and a stranger's word about itself is no better: neither may make this
+        // node knock at the doors of its own network.
+        let narrowest = match source {
+            Source::Dht => Scope::Public,
+            Source::Identify => found.session.as_ref().and_then(|s| s.address.as_ref()).map_or(Scope::Loopback, scope),
+            Source::Mdns => Scope::Loopback,
+        };
+        let news = found.record.hear(addresses.into_iter().filter(|address| scope(address) >= narrowest));
         if found.session.is_none() && (news || source == Source::Mdns) {
             let soon = now + backoff::jittered(ANNOUNCED, cx.rng("backoff"));
             let patience = backoff::jittered(backoff::LONGEST_ISOLATED, cx.rng("backoff"));
