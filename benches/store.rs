@@ -2,7 +2,7 @@
 //!
 //! `TMPDIR` says where the data goes; a RAM disk measures something else. Figures are per payload byte.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::result_large_err)]
 
 use bytes::Bytes;
 use pangea::drivers::disk::{Disk, Options};

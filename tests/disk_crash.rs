@@ -3,7 +3,7 @@
 //! The test binary runs itself as the child: the child's "test" is `child_writes_until_it_is_killed`, which does
 //! nothing unless the directory is given in the environment.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::result_large_err)]
 
 use pangea::drivers::disk::{Disk, Options};
 use pangea_kernel::{Port, Rejected};

@@ -232,6 +232,8 @@ impl Disk {
         Ok(())
     }
 
+    // A port hands back what it cannot take, whole: that is its contract.
+    #[allow(clippy::result_large_err)]
     fn port(&self) -> Port<Command> {
         let (jobs, requests) = (Arc::clone(&self.jobs), Arc::clone(&self.requests));
         Port::new(move |command| match command {

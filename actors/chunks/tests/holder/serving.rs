@@ -76,7 +76,8 @@ fn a_range_outside_the_shard_is_refused() {
 #[test]
 fn what_cannot_be_read_is_said_to_be_missing_with_its_reason() {
     let mut world = World::new(config());
-    let answers: [(fn(u64) -> Event, MissingReason); 3] = [
+    type Answer = fn(u64) -> Event;
+    let answers: [(Answer, MissingReason); 3] = [
         (|tag| Event::Missing { tag }, MissingReason::NotHeld),
         (|tag| Event::Corrupt { tag }, MissingReason::Corrupt),
         (|tag| Event::ReadFailed { tag, error: Failure::Io("broken".into()) }, MissingReason::Busy),

@@ -95,10 +95,12 @@ impl World {
 
 /// What was sent to whom.
 pub fn said(out: &[Out]) -> Vec<(&PeerId, &Message)> {
-    let sent = |out| match out {
-        &Out::Send { ref peer, ref frame, .. } => Some((peer, &frame.message)),
-        _ => None,
-    };
+    fn sent(out: &Out) -> Option<(&PeerId, &Message)> {
+        match out {
+            Out::Send { peer, frame, .. } => Some((peer, &frame.message)),
+            _ => None,
+        }
+    }
     out.iter().filter_map(sent).collect()
 }
 
