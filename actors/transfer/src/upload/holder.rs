@@ -17,7 +17,13 @@ const WINDOW_MIN: usize = 2;
 /// A grant that ends within this many seconds is not used.
 const GRANT_MARGIN_SECS: u64 = 30;
 /// A portion is reserved with one shard allowed per this many bytes: compressed stripes have small shards.
-const BYTES_PER_SHARD: u64 = 4 << 10;
+const BYTES_PER_SHARD: u64 = 16 << 10;
+/// Fewest shards of a reservation.
+const SHARDS_MIN: u32 = 64;
+/// Most shards of a reservation: holders promise overhead for each, and refuse more.
+const SHARDS_MAX: u32 = 4096;
+/// A holder that has no room for this is full: one body of the greatest length.
+const PORTION_FLOOR: u64 = pangea_protocols::wire::BODY_BYTES_MAX as u64;
 
 /// Room that the holder has promised.
 #[derive(Clone, Copy, Debug)]
@@ -199,12 +205,14 @@ impl Holder {
     pub fn next_portion(&mut self, limits: &Limits) -> (u64, u32) {
         let bytes = self.portion;
         self.portion = (self.portion * 2).min(limits.portion_bytes_max);
-        (bytes, u32::try_from(bytes / BYTES_PER_SHARD).unwrap_or(u32::MAX).max(64))
+        (bytes, u32::try_from(bytes / BYTES_PER_SHARD).unwrap_or(SHARDS_MAX).clamp(SHARDS_MIN, SHARDS_MAX))
     }
 
-    /// The holder refused more than `bytes`: ask for less.
-    pub fn shrink_portion(&mut self, bytes: u64, limits: &Limits) {
-        self.portion = bytes.clamp(limits.portion_bytes_min, limits.portion_bytes_max);
+    /// The holder has no room for `bytes`: ask for less, or (`false`) there is no less.
+    pub fn shrink_portion(&mut self, bytes: u64, limits: &Limits) -> bool {
+        let floor = PORTION_FLOOR.min(limits.portion_bytes_min);
+        self.portion = (bytes / 8).max(floor);
+        bytes > floor
     }
 
     /// True if less than half of the last portion is left and nothing has been asked for.
@@ -212,7 +220,7 @@ impl Holder {
         let bytes: u64 = self.grants.iter().map(|grant| grant.bytes_left).sum();
         let shards: u64 = self.grants.iter().map(|grant| u64::from(grant.shards_left)).sum();
         // `portion` is already the next size, which is up to twice the last.
-        self.asking.is_none() && (bytes < self.portion / 4 || shards < 32)
+        self.asking.is_none() && (bytes < self.portion / 4 || shards < u64::from(SHARDS_MIN) / 2)
     }
 }
 
@@ -261,5 +269,16 @@ mod tests {
         let (mut holder, limits) = (holder(), Limits::default());
         let sizes: Vec<u64> = (0..7).map(|_| holder.next_portion(&limits).0 >> 20).collect();
         assert_eq!(sizes, [8, 16, 32, 64, 128, 256, 256]);
+        assert_eq!(holder.next_portion(&limits).1, SHARDS_MAX);
+    }
+
+    #[test]
+    fn a_holder_that_has_no_room_for_a_portion_is_asked_for_less_until_one_body_does_not_fit() {
+        let (mut holder, limits) = (holder(), Limits::default());
+        let mut asked = vec![holder.next_portion(&limits).0];
+        while holder.shrink_portion(asked[asked.len() - 1], &limits) {
+            asked.push(holder.next_portion(&limits).0);
+        }
+        assert_eq!(asked, [8 << 20, PORTION_FLOOR]);
     }
 }

@@ -42,7 +42,7 @@ impl Job {
         let request = env.routes.ask_candidates(self.put.job);
         let exclude = self.holders.iter().map(|holder| holder.peer).chain(self.spares.iter().copied()).collect();
         let (count, bytes) = (env.limits.candidates, env.limits.portion_bytes_min);
-        self.supply = Supply::Asked;
+        self.supply = Supply::Asked(request, env.cx.now());
         env.cx.emit(Out::Candidates { request, count, bytes, exclude });
     }
 
@@ -72,7 +72,14 @@ impl Job {
         match self.supply {
             Supply::Open if self.holders.len() >= HOLDERS_MAX - 1 => self.bring_back(seat, env),
             Supply::Open if self.spares.is_empty() => self.ask_candidates(env),
-            Supply::Open | Supply::Asked => {}
+            Supply::Open => {}
+            Supply::Asked(request, at) => {
+                // An answer may be lost when the peer manager restarts.
+                if env.cx.now().since(at) >= env.limits.ask_again {
+                    env.routes.forget_request(request);
+                    self.supply = Supply::Dry(env.cx.now());
+                }
+            }
             Supply::Dry(at) => {
                 if env.cx.now().since(at) >= env.limits.ask_again {
                     self.ask_candidates(env);
@@ -151,8 +158,7 @@ impl Job {
         let holder = &mut self.holders[index];
         let Some(asked) = holder.asking.take() else { return };
         let full = matches!(reason, Refusal::Quota | Refusal::DiskFull);
-        if full && asked.bytes > env.limits.portion_bytes_min {
-            holder.shrink_portion(asked.bytes / 8, env.limits);
+        if full && holder.shrink_portion(asked.bytes, env.limits) {
             return self.reserve(index, env);
         }
         self.lose(index, Loss::Refused(reason), env);
@@ -245,11 +251,12 @@ impl Job {
         }
     }
 
-    /// True if the other holders can take all shards of a stripe within the cap, or somebody waits to take its seat.
+    /// True if somebody waits to take its seat, or the others can take all shards of a stripe so that the loss of one of
+    /// them is survived. They take its share anyway, by hedges, only later.
     fn can_spare(&self, index: usize) -> bool {
         let others =
             self.holders.iter().enumerate().filter(|(other, holder)| *other != index && holder.usable()).count();
-        !self.spares.is_empty() || others * self.code.cap >= self.code.shards()
+        !self.spares.is_empty() || others * self.code.cap_relaxed() >= self.code.shards()
     }
 
     /// Sends what may be sent.

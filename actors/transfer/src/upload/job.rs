@@ -60,8 +60,8 @@ pub enum Phase {
 pub enum Supply {
     /// The peer manager may be asked.
     Open,
-    /// It was.
-    Asked,
+    /// It was, with this request at this time.
+    Asked(u64, Time),
     /// It had nobody new at this time.
     Dry(Time),
 }
