@@ -30,7 +30,8 @@ impl Job {
         let now = cx.now();
         let mut questions: BTreeMap<PeerId, Vec<(Goal, ShardId)>> = BTreeMap::new();
         let mut room = WANTS_MAX.saturating_sub(self.wants.len());
-        let sources = &self.sources;
+        let (sources, wants) = (&self.sources, &self.wants);
+        let waiting = |peer: PeerId| wants.values().filter(|want| want.peer == peer).count();
         let mut ask = |questioned: &mut std::collections::BTreeSet<PeerId>, goals: &dyn Fn(PeerId) -> Vec<_>| {
             // Peers that need no dial answer first, and strangers are not dialled at all.
             let open = sources.iter().filter(|(_, source)| source.usable(now));
@@ -38,9 +39,13 @@ impl Job {
                 let full = questioned.len() >= WANT_PEERS_MAX || questioned.contains(&peer);
                 let batch = questions.get(&peer).map(Vec::len);
                 let goals = if full { Vec::new() } else { goals(peer) };
+                if goals.is_empty() {
+                    continue;
+                }
                 let new_frame = batch.is_none();
-                let too_many = (new_frame && room == 0) || batch.unwrap_or(0) + goals.len() > WANT_SHARDS_MAX;
-                if goals.is_empty() || too_many {
+                let no_room = new_frame && (room == 0 || waiting(peer) >= QUESTIONS_PER_PEER_MAX);
+                let too_many = no_room || batch.unwrap_or(0) + goals.len() > WANT_SHARDS_MAX;
+                if too_many {
                     continue;
                 }
                 room -= usize::from(new_frame);

@@ -59,6 +59,8 @@ pub(super) const RETRIES_MAX: u8 = 3;
 pub(super) const WANT_PEERS_MAX: usize = 64;
 /// Most `Want`s without an answer in one job.
 pub(super) const WANTS_MAX: usize = 256;
+/// Most `Want`s, and most `Drop`s, of one job that one peer has not answered; holders refuse more than a few.
+pub(super) const QUESTIONS_PER_PEER_MAX: usize = 4;
 /// Most holders remembered for one shard.
 pub(super) const SHARD_HOLDERS_MAX: usize = 8;
 

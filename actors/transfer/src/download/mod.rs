@@ -145,6 +145,9 @@ impl Downloader {
             Message::Store(Store::Dropped { request, count }) => {
                 self.with_owner(request, |job| job.on_dropped(cx, peer, request, count));
             }
+            Message::Store(Store::Refused { request, .. }) => {
+                self.with_owner(request, |job| job.on_drop_refused(cx, peer, request));
+            }
             // Questions to this node are the chunk store's; the rest of the store protocol is the uploader's.
             Message::Fetch(Fetch::Get { .. } | Fetch::Cancel { .. })
             | Message::Have(Have::Want { .. })

@@ -50,6 +50,12 @@ impl Removal {
         self.root_from = Some(peer);
     }
 
+    /// True if more answers should be waited for before asking on.
+    fn is_full(&self) -> bool {
+        let of = |peer: PeerId| self.drops.values().filter(|ask| ask.peer == peer).count();
+        self.drops.len() >= DROPS_MAX || self.drops.values().any(|ask| of(ask.peer) >= QUESTIONS_PER_PEER_MAX)
+    }
+
     fn give_up_on(&mut self, peer: PeerId) {
         self.unreachable.insert(peer);
         self.batches.remove(&peer);
@@ -95,6 +101,15 @@ impl Job {
         self.pump(cx);
     }
 
+    /// It will not: what it holds stays until the lease ends.
+    pub(super) fn on_drop_refused(&mut self, cx: &mut Cx<'_>, peer: PeerId, request: u64) {
+        let Some(removal) = &mut self.removal else { return };
+        if removal.drops.get(&request).is_some_and(|ask| ask.peer == peer) {
+            removal.give_up_on(peer);
+            self.pump(cx);
+        }
+    }
+
     pub(super) fn check_drops(&mut self, now: Time) {
         let Some(removal) = &mut self.removal else { return };
         let late: Vec<PeerId> = removal.drops.values().filter(|ask| ask.deadline <= now).map(|ask| ask.peer).collect();
@@ -137,7 +152,7 @@ impl Job {
         loop {
             let (Some(removal), Some(tree)) = (&mut self.removal, &mut self.tree) else { return Ok(()) };
             let index = removal.next;
-            if index >= tree.stripes() || removal.drops.len() >= DROPS_MAX {
+            if index >= tree.stripes() || removal.is_full() {
                 return Ok(());
             }
             let record = match tree.locate(index)? {

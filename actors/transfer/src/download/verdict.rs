@@ -1,6 +1,6 @@
 //! When a download is hopeless, and what the user is told: what happened, to which stripe and peers, what to do.
 
-use super::{Cx, fetch::Goal, job::Job, stripe::Stripe};
+use super::{Cx, fetch::Goal, job::Job, limits::WANT_PEERS_MAX, stripe::Stripe};
 use pangea_protocols::{
     Cid, Hash, PeerId,
     job::{ErrorKind, JobError},
@@ -37,7 +37,7 @@ impl Job {
     /// if a removal has given up on a part and can look further.
     pub(super) fn give_up_if_hopeless(&mut self, cx: &mut Cx<'_>) -> bool {
         let now = cx.now();
-        let nowhere = self.blocks.keys().copied().find(|hash| self.is_nowhere(*hash));
+        let nowhere = self.blocks.keys().copied().find(|hash| self.is_nowhere(*hash, now));
         let hopeless = match nowhere {
             Some(_) if self.tree.is_none() => self.search.is_settled(now) && self.nobody_may_return(),
             Some(hash) if self.removal.is_some() => {
@@ -45,7 +45,7 @@ impl Job {
                 return true;
             }
             Some(_) => self.nobody_may_return(),
-            None => self.window.stripes.iter().any(|(index, stripe)| self.is_lost(*index, stripe)),
+            None => self.window.stripes.iter().any(|(index, stripe)| self.is_lost(*index, stripe, now)),
         };
         if hopeless {
             let error = self.verdict(now);
@@ -154,9 +154,19 @@ impl Job {
     }
 
     /// No peer has this block, and none is left to be asked.
-    fn is_nowhere(&self, hash: Hash) -> bool {
+    fn is_nowhere(&self, hash: Hash, now: Time) -> bool {
         let Some(block) = self.blocks.get(&hash) else { return false };
-        block.widened && !block.promising(&self.sources) && !self.is_questioned(|goal| goal == Goal::Block(hash))
+        block.widened
+            && !block.promising(&self.sources)
+            && !self.can_be_questioned(&block.questioned, |peer| block.shard.is_refused_by(peer), now)
+            && !self.is_questioned(|goal| goal == Goal::Block(hash))
+    }
+
+    /// A `Want` to somebody is still to come; only so many are under way at a time.
+    fn can_be_questioned(&self, done: &BTreeSet<PeerId>, refused: impl Fn(PeerId) -> bool, now: Time) -> bool {
+        let open = |peer| !done.contains(&peer) && !refused(peer);
+        done.len() < WANT_PEERS_MAX
+            && self.sources.iter().any(|(peer, s)| (s.connected || s.likely) && s.usable(now) && open(peer))
     }
 
     /// Somebody was asked, and all that are likely to have something have answered: waiting changes nothing.
@@ -165,9 +175,10 @@ impl Job {
     }
 
     /// Fewer than k shards of this stripe exist at peers that may ever be asked.
-    fn is_lost(&self, index: u64, stripe: &Stripe) -> bool {
+    fn is_lost(&self, index: u64, stripe: &Stripe, now: Time) -> bool {
         let returning = |peer| self.sources.down(peer);
         !stripe.promising(&self.sources)
+            && !self.can_be_questioned(&stripe.questioned, |_| false, now)
             && !self.is_questioned(|goal| matches!(goal, Goal::Shard { stripe, .. } if stripe == index))
             && !stripe.shards.iter().flat_map(super::shard::Shard::holders).any(returning)
     }

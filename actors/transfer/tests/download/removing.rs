@@ -53,6 +53,15 @@ fn holders_that_cannot_be_reached_are_named_and_the_others_drop() {
 }
 
 #[test]
+fn a_big_object_is_removed_with_a_few_questions_at_a_time() {
+    let plan = Plan { stripes: 12_000, height: Some(0), zero_every: 0, holders: 3, ..PLAN };
+    let mut world = World::new(Object::new(plan));
+    world.remove(&[1]);
+    // Three shards per stripe, and the root and 24 leaves at three holders: the world refuses too many at a time.
+    assert_eq!(world.removed, Some((36_000 + 25 * 3, Vec::new())));
+}
+
+#[test]
 fn a_removal_that_was_interrupted_can_be_repeated() {
     let mut object = Object::new(PLAN);
     let leaf = *object.blocks.keys().find(|id| id.stripe != object.cid.0).unwrap();

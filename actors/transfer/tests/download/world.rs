@@ -323,6 +323,14 @@ impl World {
         if holder.vice == Vice::Silent {
             return;
         }
+        let is_question = matches!(&message, Message::Have(_) | Message::Store(_));
+        let waits = |later: &&Later| match later {
+            Later::Answer(_, In::Received { peer, frame }) => {
+                *peer == name && matches!(frame.message, Message::Have(_) | Message::Store(_))
+            }
+            _ => false,
+        };
+        assert!(!is_question || self.later.values().filter(waits).count() < 8, "a holder would refuse so many");
         match message {
             Message::Fetch(Fetch::Get { items }) => items.into_iter().for_each(|item| self.on_get(name, item)),
             Message::Fetch(Fetch::Cancel { requests }) => {
