@@ -219,7 +219,9 @@ fn info_opened(
         }));
     }
     let kind = match entries {
-        Some(entries) => format!("directory, {}", if entries == 1 { "1 entry".into() } else { format!("{entries} entries") }),
+        Some(entries) => {
+            format!("directory, {}", if entries == 1 { "1 entry".into() } else { format!("{entries} entries") })
+        }
         None => "file".into(),
     };
     let mut text = facts(&[

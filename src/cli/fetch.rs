@@ -9,11 +9,7 @@ use super::{
 use crate::node::handle::Get;
 use bytes::Bytes;
 use pangea_ces::api::Selection;
-use pangea_protocols::{
-    files::Sink,
-    job::Outcome,
-    ticket::Ticket,
-};
+use pangea_protocols::{files::Sink, job::Outcome, ticket::Ticket};
 use serde_json::json;
 use std::{
     io::{self, Write},
@@ -23,13 +19,15 @@ use tokio::sync::mpsc;
 
 /// Read an object into a file or directory
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Every byte is verified before it is written; the file appears under its name when it is complete.
+#[command(
+    after_help = "Every byte is verified before it is written; the file appears under its name when it is complete.
 
 Examples:
   pangea get report.pdf
   pangea get report.pdf copies/latest.pdf --force
   pangea get photos ~/restored --path 2024/summer
-  pangea get disk.img part.img --range 1MiB..2MiB")]
+  pangea get disk.img part.img --range 1MiB..2MiB"
+)]
 pub(crate) struct GetArgs {
     /// A ticket, or the name or CID of an object of this node
     #[arg(value_name = "TICKET|NAME")]
@@ -49,13 +47,15 @@ pub(crate) struct GetArgs {
 
 /// Write an object's bytes to standard output
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Every byte is verified before it is written. When it fails midway, what was written is right but incomplete, and
+#[command(
+    after_help = "Every byte is verified before it is written. When it fails midway, what was written is right but incomplete, and
 the exit code tells.
 
 Examples:
   pangea cat notes.txt
   pangea cat photos/2024/a.jpg > a.jpg
-  pangea cat disk.img --range 0..512 | xxd")]
+  pangea cat disk.img --range 0..512 | xxd"
+)]
 pub(crate) struct CatArgs {
     /// A ticket, or the name or CID of an object of this node; with /ENTRY, a file of a directory
     #[arg(value_name = "TICKET|NAME[/ENTRY]")]

@@ -61,7 +61,8 @@ pub(crate) fn count(number: u64, what: &str) -> String {
 /// invisible characters that reorder it, are shown as escapes.
 pub(crate) fn printable(text: &str) -> String {
     let hidden = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     };
     text.chars().flat_map(|c| if hidden(c) { c.escape_unicode().collect() } else { vec![c] }).collect()
 }
@@ -106,7 +107,9 @@ mod tests {
 
     #[test]
     fn spans_show_their_two_largest_units() {
-        for (seconds, want) in [(0, "0s"), (45, "45s"), (60, "1m"), (200, "3m 20s"), (7500, "2h 5m"), (788_400, "9d 3h")] {
+        for (seconds, want) in
+            [(0, "0s"), (45, "45s"), (60, "1m"), (200, "3m 20s"), (7500, "2h 5m"), (788_400, "9d 3h")]
+        {
             assert_eq!(span(Duration::from_secs(seconds)), want);
         }
     }

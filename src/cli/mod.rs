@@ -180,7 +180,6 @@ mod tests {
             "pangea put x --data 4",
             "pangea put x --parity 4",
             "pangea put x --data 0 --parity 4",
-            "pangea put x --data 200 --parity 100",
             "pangea put x --fast --small",
             "pangea put x --lease soon",
             "pangea get t --range 5",

@@ -160,7 +160,14 @@ pub(crate) async fn status(session: &Session<'_>) -> Result<(), CliError> {
         ("home", status.home.display().to_string()),
         ("version", format!("{}, up {}", format::printable(&status.version), format::span(status.uptime))),
         ("peers", format!("{} connected", status.peers_connected)),
-        ("catalog", format!("{}, {} running", format::count(status.objects, "object"), format::count(status.jobs.into(), "job"))),
+        (
+            "catalog",
+            format!(
+                "{}, {} running",
+                format::count(status.objects, "object"),
+                format::count(status.jobs.into(), "job")
+            ),
+        ),
         (
             "for others",
             format!(
@@ -182,9 +189,7 @@ pub(crate) async fn stop(session: &Session<'_>) -> Result<(), CliError> {
     session.answer(session.client.shutdown()).await?;
     session.output.say("stopping");
     let gone = tokio::time::timeout(STOP_TIMEOUT, session.client.closed()).await;
-    gone.map_err(|_| {
-        CliError::new(ErrorKind::Unreachable, "the node has not stopped yet").help("look at its log")
-    })?;
+    gone.map_err(|_| CliError::new(ErrorKind::Unreachable, "the node has not stopped yet").help("look at its log"))?;
     if session.output.json {
         return session.output.value(&json!({ "stopped": true }));
     }

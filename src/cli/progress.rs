@@ -83,8 +83,11 @@ impl State {
             let rate = self.progress.done_bytes as f64 / seconds;
             parts.push(format::rate(rate));
             let left = self.progress.total_bytes.map_or(0, |total| total.saturating_sub(self.progress.done_bytes));
-            if left > 0 {
-                parts.push(format!("{} left", format::span(Duration::from_secs_f64(left as f64 / rate))));
+            // A time that does not fit a duration is not worth showing.
+            if let Ok(left) = Duration::try_from_secs_f64(left as f64 / rate)
+                && !left.is_zero()
+            {
+                parts.push(format!("{} left", format::span(left)));
             }
         }
         for (number, what) in [(self.progress.healed, "healed"), (self.progress.hedged, "hedged")] {
@@ -146,7 +149,9 @@ fn bar(done: u64, full: u64, total: u64) -> String {
 enum Drawn {
     Bar(ProgressBar),
     /// Percent at which the next line is due.
-    Log { next: u64 },
+    Log {
+        next: u64,
+    },
     Json,
     Nothing,
 }
@@ -280,7 +285,13 @@ mod tests {
 
     #[test]
     fn nothing_is_divided_by_zero_and_no_count_overflows_the_bar() {
-        for (done, full, total) in [(0, 0, Some(0)), (9, 9, Some(3)), (u64::MAX, u64::MAX, Some(u64::MAX)), (1, 5, None)] {
+        for (done, full, total) in [
+            (0, 0, Some(0)),
+            (9, 9, Some(3)),
+            (u64::MAX, u64::MAX, Some(u64::MAX)),
+            (1, 5, None),
+            (1, 1, Some(u64::MAX)),
+        ] {
             for kind in [Kind::Put, Kind::Get] {
                 let mut state = State::new(kind);
                 let progress = Progress { shards: u64::MAX, ..bytes(done, full, total) };

@@ -18,7 +18,11 @@ use pangea_protocols::{
     manifest::DirectoryIndex,
 };
 use std::time::Duration;
-use tokio::{signal, task::LocalSet, time};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::LocalSet,
+    time,
+};
 
 /// A node answers within this, or something is wrong with it. Jobs have limits of their own.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -90,19 +94,18 @@ impl Session<'_> {
         result
     }
 
-    async fn follow_quietly(
-        &self,
-        job: &RemoteJob,
-        mut show: impl FnMut(&News),
-    ) -> Result<(Outcome, Story), CliError> {
+    async fn follow_quietly(&self, job: &RemoteJob, mut show: impl FnMut(&News)) -> Result<(Outcome, Story), CliError> {
         let mut story = Story::default();
         let mut cancelled = false;
+        // One listener for the whole job: a press between two news must not be lost.
+        let interrupts = signal(SignalKind::interrupt());
+        let mut interrupts = interrupts.map_err(|error| CliError::io("cannot listen for Ctrl-C", &error))?;
         let next = job.next();
         tokio::pin!(next);
         loop {
             let news = tokio::select! {
                 news = &mut next => news?,
-                _ = signal::ctrl_c() => {
+                _ = interrupts.recv() => {
                     if std::mem::replace(&mut cancelled, true) {
                         std::process::exit(i32::from(ErrorKind::Interrupted.exit_code()));
                     }

@@ -1,14 +1,8 @@
 //! `put`, `rm`, `share`: what this node's owner has stored.
 
-use super::{
-    CliError, format,
-    progress::Kind,
-    session::Session,
-};
-use crate::{
-    control::client::Feed,
-    node::handle::Put,
-};
+use super::{CliError, format, progress::Kind, session::Session};
+use crate::{control::client::Feed, node::handle::Put};
+use bytes::Bytes;
 use pangea_ces::api::Profile;
 use pangea_protocols::{
     files::Source,
@@ -19,21 +13,27 @@ use pangea_protocols::{
 use pangea_transfer::api::Redundancy;
 use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 use serde_json::{Value, json};
-use std::{io, path::{Path, PathBuf}, time::Duration};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use std::{
+    io::{self, Read},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::sync::mpsc;
 
 /// Bytes that are read from a stream at a time.
 const READ_BYTES: usize = 256 << 10;
 
 /// Store a file, a directory or standard input on other peers, and print its ticket
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Whoever has the ticket can read the object. Progress shows what is safe: readable from the network, and full.
+#[command(
+    after_help = "Whoever has the ticket can read the object. Progress shows what is safe: readable from the network, and full.
 
 Examples:
   pangea put report.pdf
   pangea put photos --data 10 --parity 10   # survives the loss of half of its holders
   pangea put - --name backup.tar < backup.tar
-  pangea put report.pdf --json")]
+  pangea put report.pdf --json"
+)]
 pub(crate) struct PutArgs {
     /// File or directory; - reads standard input
     #[arg(value_name = "PATH|-")]
@@ -117,10 +117,10 @@ impl PutArgs {
 
     /// What the node reads itself, or a name and a stream that this process feeds: standard input, and a file that is
     /// to have another name.
-    async fn source(&self) -> Result<(Source, Option<Box<dyn AsyncRead + Unpin>>), CliError> {
+    fn source(&self) -> Result<(Source, Option<Input>), CliError> {
         if self.path == Path::new("-") {
             let name = self.name.clone().unwrap_or_default();
-            return Ok((Source::Stream { name }, Some(Box::new(tokio::io::stdin()))));
+            return Ok((Source::Stream { name }, Some(read_in_thread(io::stdin())?)));
         }
         let fail = |error: io::Error| CliError::io(&format!("cannot read {}", self.path.display()), &error);
         let Some(name) = &self.name else {
@@ -129,14 +129,14 @@ impl PutArgs {
         if self.path.is_dir() {
             return Err(CliError::usage("a directory cannot be stored under another name").help("rename it first"));
         }
-        let file = tokio::fs::File::open(&self.path).await.map_err(fail)?;
-        Ok((Source::Stream { name: name.clone() }, Some(Box::new(file))))
+        let file = std::fs::File::open(&self.path).map_err(fail)?;
+        Ok((Source::Stream { name: name.clone() }, Some(read_in_thread(file)?)))
     }
 }
 
 pub(crate) async fn put(session: &Session<'_>, args: PutArgs) -> Result<(), CliError> {
     let redundancy = args.redundancy()?;
-    let (source, input) = args.source().await?;
+    let (source, input) = args.source()?;
     let put = Put { source, redundancy, profile: args.profile(), lease: args.lease };
     let (job, feed) = session.client.put(&put, false).await?;
     let following = session.follow(&job, Kind::Put);
@@ -153,7 +153,7 @@ pub(crate) async fn put(session: &Session<'_>, args: PutArgs) -> Result<(), CliE
 /// be stored as if it were whole.
 async fn feed_while<T>(
     following: impl Future<Output = Result<T, CliError>>,
-    input: Box<dyn AsyncRead + Unpin>,
+    input: Input,
     feed: Feed,
     job: &crate::control::client::RemoteJob,
 ) -> Result<T, CliError> {
@@ -173,15 +173,41 @@ async fn feed_while<T>(
 }
 
 /// `Err(None)` means that the node takes no more.
-async fn feed_all(mut input: impl AsyncRead + Unpin, feed: Feed) -> Result<(), Option<CliError>> {
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let read = input.read(&mut buffer).await;
-        match read.map_err(|error| Some(CliError::io("cannot read the input", &error)))? {
-            0 => return feed.end().await.map_err(|_| None),
-            len => feed.write(&buffer[..len]).await.map_err(|_| None)?,
-        }
+async fn feed_all(mut input: Input, feed: Feed) -> Result<(), Option<CliError>> {
+    while let Some(bytes) = input.recv().await {
+        let bytes = bytes.map_err(|error| Some(CliError::io("cannot read the input", &error)))?;
+        feed.write(&bytes).await.map_err(|_| None)?;
     }
+    feed.end().await.map_err(|_| None)
+}
+
+/// What is read, in order; after an error there is nothing more.
+type Input = mpsc::Receiver<io::Result<Bytes>>;
+
+/// Standard input cannot be read without blocking: a thread of its own does it, which ends with the process if nothing
+/// comes any more.
+fn read_in_thread(mut input: impl Read + Send + 'static) -> Result<Input, CliError> {
+    let (sender, receiver) = mpsc::channel(2);
+    let read = move || {
+        loop {
+            let mut buffer = vec![0; READ_BYTES];
+            let read = match input.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(len) => {
+                    buffer.truncate(len);
+                    Ok(Bytes::from(buffer))
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+            let last = read.is_err();
+            if sender.blocking_send(read).is_err() || last {
+                return;
+            }
+        }
+    };
+    let started = std::thread::Builder::new().name("pangea-input".into()).spawn(read);
+    started.map(|_| receiver).map_err(|error| CliError::io("cannot read the input", &error))
 }
 
 fn tell_put(session: &Session<'_>, stored: &Stored, ticket: &Ticket) -> Result<(), CliError> {
@@ -234,7 +260,8 @@ pub(crate) fn stored_json(stored: &Stored) -> Value {
 pub(crate) async fn remove(session: &Session<'_>, args: RmArgs) -> Result<(), CliError> {
     let stored = session.find(&args.object).await?;
     let name = format::printable(&shown_name(&stored));
-    let question = format!("remove {name} ({}) from its holders? it cannot be read again", format::size(stored.raw_bytes));
+    let question =
+        format!("remove {name} ({}) from its holders? it cannot be read again", format::size(stored.raw_bytes));
     session.output.confirm(&question)?;
     let job = session.client.remove(stored.cid, args.forget).await?;
     let (outcome, _) = session.follow(&job, Kind::Silent).await?;
@@ -257,19 +284,25 @@ pub(crate) async fn remove(session: &Session<'_>, args: RmArgs) -> Result<(), Cl
 
 pub(crate) async fn share(session: &Session<'_>, args: ShareArgs) -> Result<(), CliError> {
     let stored = session.find(&args.object).await?;
-    let ticket = session.answer(session.client.ticket(stored.cid)).await?.to_string();
+    let ticket = session.answer(session.client.ticket(stored.cid)).await?;
     if session.output.json {
-        return session.output.value(&json!({ "cid": stored.cid.to_string(), "ticket": ticket }));
+        return session.output.value(&json!({ "cid": stored.cid.to_string(), "ticket": ticket.to_string() }));
     }
-    if !args.no_qr && !session.output.quiet {
-        if let Some(width) = session.output.width() {
-            match qr(&ticket).filter(|picture| picture.lines().all(|line| line.chars().count() <= width)) {
-                Some(picture) => session.output.say(&picture),
-                None => session.output.say("(the terminal is too narrow for the QR code)"),
-            }
-        }
+    let width = session.output.width().filter(|_| !args.no_qr && !session.output.quiet);
+    if let Some(width) = width {
+        let picture = qr_that_fits(&ticket, width);
+        session.output.say(picture.as_deref().unwrap_or("(the terminal is too narrow for the QR code)"));
     }
-    session.output.line(&ticket)
+    session.output.line(&ticket.to_string())
+}
+
+/// Address hints make a ticket faster to open and its picture larger: on a narrow terminal the picture has fewer.
+fn qr_that_fits(ticket: &Ticket, width: usize) -> Option<String> {
+    [ticket.hints.len(), 1, 0].into_iter().find_map(|hints| {
+        let hints = ticket.hints.iter().take(hints).cloned().collect();
+        let fewer = Ticket { cid: ticket.cid, hints, key: ticket.key.clone() };
+        qr(&fewer.to_string()).filter(|picture| picture.lines().all(|line| line.chars().count() <= width))
+    })
 }
 
 /// A QR code of half blocks, light on dark: most phones read it from dark and from light terminals.
@@ -311,9 +344,43 @@ mod tests {
     fn the_qr_code_of_a_ticket_with_hints_fits_a_terminal() {
         let hint = (pangea_protocols::PeerId([1; 32]), "/ip4/192.0.2.1/udp/4001/quic-v1".parse().unwrap());
         let ticket = Ticket { cid: stored().cid, hints: vec![hint; 3], key: stored().key.clone() };
-        let picture = qr(&ticket.to_string()).unwrap();
-        let width = picture.lines().map(|line| line.chars().count()).max().unwrap();
-        assert!(width <= 100 && picture.lines().count() <= 52, "{width}");
+        let size = |width| {
+            qr_that_fits(&ticket, width).map(|picture| {
+                (picture.lines().map(|line| line.chars().count()).max().unwrap(), picture.lines().count())
+            })
+        };
+        let ((full, _), (narrow, lines)) = (size(100).unwrap(), size(66).unwrap());
+        assert!(full <= 80 && narrow <= 66 && narrow < full && lines <= 34, "{full} {narrow} {lines}");
+        assert_eq!(size(20), None);
+    }
+
+    #[test]
+    fn more_shards_than_a_stripe_can_have_are_refused() {
+        use clap::Parser;
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            put: PutArgs,
+        }
+        let redundancy = |m| Line::parse_from(["put", "x", "--data", "200", "--parity", m]).put.redundancy();
+        assert_eq!(redundancy("100").unwrap_err().exit_code(), 2);
+        assert_eq!(redundancy("55").unwrap(), Redundancy::Fixed { k: 200, m: 55 });
+    }
+
+    #[test]
+    fn an_input_is_read_to_its_end_and_its_error_is_last() {
+        let mut whole = read_in_thread(&b"abc"[..]).unwrap();
+        assert_eq!(whole.blocking_recv().unwrap().unwrap(), "abc");
+        assert!(whole.blocking_recv().is_none());
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::Other.into())
+            }
+        }
+        let mut broken = read_in_thread(Broken).unwrap();
+        assert!(broken.blocking_recv().unwrap().is_err());
+        assert!(broken.blocking_recv().is_none());
     }
 
     #[test]

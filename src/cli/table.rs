@@ -75,11 +75,10 @@ mod tests {
 
     #[test]
     fn columns_line_up_by_displayed_width() {
-        assert_eq!(table().render(None), [
-            "NAME                       SIZE",
-            "a rather long name.txt      1 B",
-            "名                      312 KiB",
-        ]);
+        assert_eq!(
+            table().render(None),
+            ["NAME                       SIZE", "a rather long name.txt      1 B", "名                      312 KiB",]
+        );
     }
 
     #[test]

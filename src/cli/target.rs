@@ -121,7 +121,10 @@ mod tests {
         assert_eq!(split_entry("photos/2024/").unwrap(), (name, vec!["2024".into()]));
         let text = ticket().to_string();
         assert_eq!(split_entry(&text).unwrap(), (Target::Ticket(ticket()), vec![]));
-        assert_eq!(split_entry(&format!("{text}/a/b")).unwrap(), (Target::Ticket(ticket()), vec!["a".into(), "b".into()]));
+        assert_eq!(
+            split_entry(&format!("{text}/a/b")).unwrap(),
+            (Target::Ticket(ticket()), vec!["a".into(), "b".into()])
+        );
     }
 
     #[test]

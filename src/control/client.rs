@@ -14,7 +14,10 @@ use crate::node::handle::{Get, News, Put};
 use bytes::Bytes;
 use capnp::message::ReaderOptions;
 use capnp_rpc::{Disconnector, RpcSystem, rpc_twoparty_capnp::Side};
-use futures::{FutureExt, future::{LocalBoxFuture, Shared}};
+use futures::{
+    FutureExt,
+    future::{LocalBoxFuture, Shared},
+};
 use pangea_ces::api::Selection;
 use pangea_protocols::{
     Address, Cid, JobId, PeerId,

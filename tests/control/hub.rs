@@ -3,8 +3,8 @@
 //! | asked for | it answers |
 //! |---|---|
 //! | put of a stream | keeps the bytes; `Done` when the stream ends |
-//! | put of `/hangs` | never ends, unless cancelled |
 //! | put of `/fails` | news, then `Failed(Quota)` |
+//! | put of another path | never ends, unless cancelled |
 //! | get | the selected part of [`content`], into a stream or nowhere |
 //! | info | a directory with [`ENTRIES`] entries |
 //! | find `NotFound`, `Denied`, … | fails with that kind |

@@ -4,5 +4,5 @@
 
 /// The control API: see `protocols/schema/control.capnp`.
 #[rustfmt::skip]
-#[allow(clippy::all, clippy::pedantic, clippy::unwrap_used, clippy::expect_used, missing_docs, unused_qualifications)]
+#[allow(clippy::all, clippy::pedantic, clippy::restriction, missing_docs, unused_qualifications)]
 pub mod control_capnp;
