@@ -158,7 +158,8 @@ fn disk(frames: usize) -> anyhow::Result<Row> {
 fn append(tag: u64) -> Command {
     let body = vec![tag as u8; RECORD_BYTES].into();
     let shard = ShardId::block(Hash::of(&tag.to_le_bytes()));
-    let meta = Meta { owner: PeerId([0; 32]), kind: ShardKind::Data, expires_unix: u64::MAX, proof: StripeProof::block() };
+    let meta =
+        Meta { owner: PeerId([0; 32]), kind: ShardKind::Data, expires_unix: u64::MAX, proof: StripeProof::block() };
     Command::Append { tag, shard, meta, body }
 }
 

@@ -1,6 +1,6 @@
 //! The network driver on real sockets: what it promises, and what it does to peers that break the rules.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::result_large_err)]
 
 mod network_testbed;
 
@@ -179,6 +179,29 @@ async fn frames_over_the_memory_budget_wait_and_then_arrive() {
         missing.remove(&request_of(&two.received().await.1));
     }
     assert_eq!(two.handle.metrics().streams_busy, 0);
+}
+
+#[tokio::test]
+async fn urgent_frames_that_wait_for_memory_do_not_starve_those_that_have_it() {
+    let limits = Limits { receive_bytes_per_peer_max: 3 << 20, ..Limits::default() };
+    let (mut one, mut two) = (node().await, node_with(NetworkConfig { limits, ..config() }, 4096).await);
+    one.dial(&two);
+    one.connected(two.id()).await;
+    // More than the flow control window of the connection (64 MiB) after a few that are less urgent.
+    let total = 90;
+    for tag in 0..total {
+        let class = if tag < 10 { Class::Background } else { Class::Bulk };
+        one.ask(Command::Send { peer: two.id(), tag, class, frame: frame(tag, 1 << 20) });
+        if tag >= 60 {
+            one.sent(tag - 60 + 10).await;
+        }
+    }
+    let mut missing: BTreeSet<u64> = (0..total).collect();
+    while !missing.is_empty() {
+        missing.remove(&request_of(&two.received().await.1));
+    }
+    let metrics = two.handle.metrics();
+    assert_eq!((metrics.streams_stalled, metrics.streams_busy), (0, 0));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! Behind the feature `stock-interop`, because that transport is built on aws-lc, which nothing else here is.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::result_large_err)]
 
 mod network_testbed;
 

@@ -7,7 +7,13 @@
 //!
 //! `peers.rs` has the two ends of every measurement; this file starts them and does the sums.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::result_large_err
+)]
 
 mod peers;
 #[cfg(feature = "stock-interop")]

@@ -73,7 +73,8 @@ fn layers(home: &Home, args: &NodeArgs) -> Result<Layers, CliError> {
     for setting in &args.set {
         let parts = setting.split_once('=').and_then(|(path, value)| Some((path.split_once('.')?, value)));
         let ((section, key), value) = parts.ok_or_else(|| {
-            CliError::usage(format!("`{setting}` is not a setting")).help("write SECTION.KEY=VALUE, such as log.level=debug")
+            CliError::usage(format!("`{setting}` is not a setting"))
+                .help("write SECTION.KEY=VALUE, such as log.level=debug")
         })?;
         layers = layers.set(section, key, value, Origin::Flag("--set"))?;
     }

@@ -156,7 +156,9 @@ impl TryFrom<String> for ListenAddress {
             ["", "ip6", ip, "udp", port, "quic-v1"] => format!("[{ip}]:{port}").parse(),
             _ => text.parse(),
         };
-        let example = format!("`{text}` is not an address such as 0.0.0.0:{DEFAULT_PORT} or /ip4/0.0.0.0/udp/{DEFAULT_PORT}/quic-v1");
+        let example = format!(
+            "`{text}` is not an address such as 0.0.0.0:{DEFAULT_PORT} or /ip4/0.0.0.0/udp/{DEFAULT_PORT}/quic-v1"
+        );
         socket.map(Self).map_err(|_| example)
     }
 }

@@ -193,9 +193,9 @@ fn wait_ready(number: usize, mut child: Child) -> Result<(Child, Ready), Cluster
         });
     }
     let line = receiver.recv_timeout(READY_MAX);
-    let ready = line.map_err(|error| error.to_string()).and_then(|line| {
-        serde_json::from_str::<Ready>(&line).map_err(|error| format!("{error} in `{line}`"))
-    });
+    let ready = line
+        .map_err(|error| error.to_string())
+        .and_then(|line| serde_json::from_str::<Ready>(&line).map_err(|error| format!("{error} in `{line}`")));
     match ready {
         Ok(ready) => Ok((child, ready)),
         Err(why) => {

@@ -58,7 +58,8 @@ impl Picture {
             size(stored.stored_bytes)
         );
         if stored.stripes > 0 {
-            let _ = writeln!(text, "a stripe is {data}{parity}: any {} of {} rebuild it", stored.k, stored.k + stored.m);
+            let _ =
+                writeln!(text, "a stripe is {data}{parity}: any {} of {} rebuild it", stored.k, stored.k + stored.m);
         } else {
             let _ = writeln!(text, "it is small: every holder keeps a copy");
         }
@@ -80,7 +81,8 @@ impl Picture {
                 (true, true) => (self.paint(GREEN, "●"), self.paint(GREEN, &"▆".repeat(bar))),
                 (true, false) => ("○".to_owned(), "▆".repeat(bar)),
             };
-            let held = if row.alive { format!("{:>6} shards {:>10}", row.shards, size(row.bytes)) } else { String::new() };
+            let held =
+                if row.alive { format!("{:>6} shards {:>10}", row.shards, size(row.bytes)) } else { String::new() };
             let _ = writeln!(text, "  {mark} node {:<2} …{} {held:<24}  {state}", row.number, row.peer.short());
         }
         text.pop();

@@ -155,7 +155,8 @@ impl Hub {
             Request::Status(reply) => {
                 let (store, later) = (self.store.clone(), self.later.clone());
                 tokio::spawn(async move {
-                    let objects = store.call(|store| store.list().map(|all| all.stored.len() as u64)).await.unwrap_or(0);
+                    let objects =
+                        store.call(|store| store.list().map(|all| all.stored.len() as u64)).await.unwrap_or(0);
                     let _ = later.send(Later::Ask(Question::Status { reply, objects })).await;
                 });
             }
@@ -238,9 +239,7 @@ impl Hub {
         let request = self.next_number();
         let asked = match &question {
             Question::Status { .. } => self.actors.chunks.send(chunks::In::Status { request }).is_ok(),
-            Question::Peers(_) | Question::Ticket { .. } => {
-                self.actors.peers.send(peers::In::List { request }).is_ok()
-            }
+            Question::Peers(_) | Question::Ticket { .. } => self.actors.peers.send(peers::In::List { request }).is_ok(),
         };
         if asked {
             self.questions.insert(request, question);

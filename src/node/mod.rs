@@ -115,11 +115,10 @@ impl Node {
             .build()?;
         let (hub_port, inbox) = hub_port();
         let (tell, escalated) = mpsc::channel(1);
-        let hosting = HostConfig::new(Seed::new(entropy()?)).record_to(home.flights_dir()).on_escalation(
-            move |actor, reason| {
+        let hosting =
+            HostConfig::new(Seed::new(entropy()?)).record_to(home.flights_dir()).on_escalation(move |actor, reason| {
                 let _ = tell.try_send(format!("the actor `{actor}` failed too often: {reason}"));
-            },
-        );
+            });
         let registry = hosting.registry();
         let starter = Starter {
             home: home.clone(),
@@ -143,7 +142,19 @@ impl Node {
         let peer = identity.peer();
         let handle = NodeHandle::new(requests_to);
         Ok(Self {
-            handle, hub, network, actors, disk, files, cpu, store, runtime, escalated, addresses, peer, _lock: lock,
+            handle,
+            hub,
+            network,
+            actors,
+            disk,
+            files,
+            cpu,
+            store,
+            runtime,
+            escalated,
+            addresses,
+            peer,
+            _lock: lock,
         })
     }
 

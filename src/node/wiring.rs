@@ -371,9 +371,7 @@ impl Actors {
             E::SendFailed { peer, tag, error } => {
                 let (peer, own, error) = (*peer, tag >> TAG_BITS, *error);
                 return match tag & ((1 << TAG_BITS) - 1) {
-                    TO_UPLOADS => {
-                        hand_back(self.uploads.send(upload::In::SendFailed { peer, tag: own, error }), event)
-                    }
+                    TO_UPLOADS => hand_back(self.uploads.send(upload::In::SendFailed { peer, tag: own, error }), event),
                     TO_DOWNLOADS => {
                         hand_back(self.downloads.send(download::In::SendFailed { peer, tag: own, error }), event)
                     }
@@ -409,12 +407,21 @@ impl Actors {
         match &frame.message {
             Message::Store(Store::Reserve { .. } | Store::Put { .. } | Store::Release { .. } | Store::Drop { .. })
             | Message::Fetch(Fetch::Get { .. } | Fetch::Cancel { .. })
-            | Message::Have(Have::Want { .. }) => {
-                self.chunks.send(chunks::In::Received { peer, frame: frame.clone() }).map_err(|r| rewrap(&r, again(frame)))
+            | Message::Have(Have::Want { .. }) => self
+                .chunks
+                .send(chunks::In::Received { peer, frame: frame.clone() })
+                .map_err(|r| rewrap(&r, again(frame))),
+            Message::Store(Store::Reserved { .. } | Store::Stored { .. } | Store::NotStored { .. }) => self
+                .uploads
+                .send(upload::In::Received { peer, frame: frame.clone() })
+                .map_err(|r| rewrap(&r, again(frame))),
+            // A refusal answers the uploader's `Reserve` or the downloader's `Drop`: each knows its own numbers.
+            Message::Store(Store::Refused { .. }) => {
+                counted("downloads", self.downloads.send(download::In::Received { peer, frame: frame.clone() }));
+                self.uploads
+                    .send(upload::In::Received { peer, frame: frame.clone() })
+                    .map_err(|r| rewrap(&r, again(frame)))
             }
-            Message::Store(
-                Store::Reserved { .. } | Store::Refused { .. } | Store::Stored { .. } | Store::NotStored { .. },
-            ) => self.uploads.send(upload::In::Received { peer, frame: frame.clone() }).map_err(|r| rewrap(&r, again(frame))),
             Message::Store(Store::Dropped { .. })
             | Message::Fetch(Fetch::Found { .. } | Fetch::Missing { .. })
             | Message::Have(Have::Have { .. }) => self

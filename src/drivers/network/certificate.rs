@@ -40,9 +40,7 @@ pub struct Verified<'a> {
 ///
 /// # Errors
 /// See [`CertificateMakeError`].
-pub fn generate(
-    identity: &Keypair,
-) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), CertificateMakeError> {
+pub fn generate(identity: &Keypair) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), CertificateMakeError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let public = rcgen::PublicKeyData::subject_public_key_info(&key);
     let signature = identity.sign(&[SIGNED_PREFIX, &public].concat())?;
@@ -86,9 +84,7 @@ pub fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<Verified<'a>, Error> {
         }
     }
     let peer = verify_extension(&certificate, extension.ok_or_else(bad)?)?;
-    certificate
-        .verify_signature(None)
-        .map_err(|_| Error::InvalidCertificate(CertificateError::BadSignature))?;
+    certificate.verify_signature(None).map_err(|_| Error::InvalidCertificate(CertificateError::BadSignature))?;
     Ok(Verified { certificate, peer })
 }
 
@@ -98,7 +94,8 @@ fn verify_extension(certificate: &X509Certificate<'_>, content: &[u8]) -> Result
         reader.read_sequence(|reader| Ok((reader.next().read_bytes()?, reader.next().read_bytes()?)))
     })
     .map_err(|_| bad())?;
-    let key = PublicKey::try_decode_protobuf(&key).map_err(|_| Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+    let key =
+        PublicKey::try_decode_protobuf(&key).map_err(|_| Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
     let message = [SIGNED_PREFIX, certificate.public_key().raw].concat();
     if key.verify(&message, &signature) {
         Ok(key.to_peer_id())

@@ -26,8 +26,11 @@ const STREAM_WINDOW_BYTES: u32 = 32 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 /// Datagrams that wait to be read.
 const DATAGRAM_BUFFER_BYTES: usize = 4 << 20;
-/// Streams of each kind that a peer may open at once.
-const STREAMS_MAX: u32 = 256;
+/// Unidirectional streams that a peer may have unread at once. All of them, full, fit into the window of the connection
+/// (see the test below): streams that wait for memory can then never keep data from the streams that have it.
+const UNI_STREAMS_MAX: u32 = 56;
+/// Streams of libp2p protocols that a peer may have open at once.
+const BIDI_STREAMS_MAX: u32 = 256;
 /// A silent connection is given up.
 const SILENCE_MAX: VarInt = VarInt::from_u32(20_000);
 /// Keeps mappings of routers alive: the shortest in use are 30 s.
@@ -177,8 +180,10 @@ fn far_transport() -> quinn::TransportConfig {
 fn transport() -> quinn::TransportConfig {
     let mut transport = quinn::TransportConfig::default();
     transport
-        .max_concurrent_uni_streams(STREAMS_MAX.into())
-        .max_concurrent_bidi_streams(STREAMS_MAX.into())
+        .max_concurrent_uni_streams(UNI_STREAMS_MAX.into())
+        .max_concurrent_bidi_streams(BIDI_STREAMS_MAX.into())
+        // One frame after the other: the first is whole, and out of the receiver's memory, as early as can be.
+        .send_fairness(false)
         .stream_receive_window(STREAM_WINDOW_BYTES.into())
         .receive_window(CONNECTION_WINDOW_BYTES.into())
         .send_window(CONNECTION_WINDOW_BYTES.into())
@@ -188,4 +193,34 @@ fn transport() -> quinn::TransportConfig {
         .enable_segmentation_offload(true)
         .allow_spin(false);
     transport
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pangea_protocols::{
+        codec::Limit,
+        wire::{BODY_BYTES_MAX, PRELUDE_BYTES},
+    };
+
+    #[test]
+    fn all_unread_streams_of_a_connection_fit_into_its_window() {
+        let frame_max = PRELUDE_BYTES + Limit::Message.bytes() + BODY_BYTES_MAX;
+        assert!(UNI_STREAMS_MAX as usize * frame_max <= CONNECTION_WINDOW_BYTES as usize);
+        assert!(frame_max <= STREAM_WINDOW_BYTES as usize);
+    }
+
+    #[test]
+    fn loopback_and_lan_are_near_and_the_rest_is_far() {
+        for (ip, near) in [
+            ("127.0.0.1", true),
+            ("10.1.2.3", true),
+            ("::ffff:192.168.0.1", true),
+            ("fd00::1", true),
+            ("192.0.2.1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(address::is_near(ip.parse().unwrap()), near, "{ip}");
+        }
+    }
 }

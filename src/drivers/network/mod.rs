@@ -154,13 +154,18 @@ pub async fn start_on(
         shutdown: shutdown_queue,
     };
     tokio::spawn(Driver::new(parts).run());
-    let port = Port::new(move |command| {
+    Ok((NetworkHandle { local, addresses, registry, counters, shutdown }, command_port(commands)))
+}
+
+// A command that is handed back is as large as a command.
+#[allow(clippy::result_large_err)]
+fn command_port(commands: mpsc::Sender<Command>) -> Port<Command> {
+    Port::new(move |command| {
         commands.try_send(command).map_err(|error| match error {
             TrySendError::Full(command) => Rejected::Full(command),
             TrySendError::Closed(command) => Rejected::Closed(command),
         })
-    });
-    Ok((NetworkHandle { local, addresses, registry, counters, shutdown }, port))
+    })
 }
 
 /// Hands the bound endpoints to the swarm and tells it of addresses others were given.

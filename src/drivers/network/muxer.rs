@@ -140,7 +140,10 @@ impl futures::AsyncWrite for Substream {
             return Poll::Ready(outcome.map_err(Into::into));
         }
         let outcome = ready!(AsyncWrite::poll_shutdown(Pin::new(&mut self.send), cx));
-        self.closed = Some(outcome.as_ref().map(|()| ()).map_err(io::Error::kind));
+        self.closed = Some(match &outcome {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error.kind()),
+        });
         Poll::Ready(outcome)
     }
 }

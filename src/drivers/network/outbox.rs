@@ -122,8 +122,12 @@ mod tests {
     use pangea_protocols::PeerId;
     use std::sync::Mutex;
 
+    /// How many more events the receiver takes, and those it took.
+    type Taken = Arc<Mutex<(usize, Vec<Event>)>>;
+
     /// A port that takes what `room` allows and remembers it.
-    fn port(room: usize) -> (Port<Event>, Arc<Mutex<(usize, Vec<Event>)>>) {
+    #[allow(clippy::result_large_err)]
+    fn port(room: usize) -> (Port<Event>, Taken) {
         let state = Arc::new(Mutex::new((room, Vec::new())));
         let shared = Arc::clone(&state);
         let port = Port::new(move |event| {

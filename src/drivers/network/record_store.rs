@@ -211,7 +211,7 @@ impl RecordStore for ProviderStore {
     }
 
     fn provided(&self) -> Self::ProvidedIter<'_> {
-        self.provided.values().map(|record| Cow::Borrowed(record))
+        self.provided.values().map(Cow::Borrowed)
     }
 
     fn remove_provider(&mut self, key: &RecordKey, provider: &PeerId) {
