@@ -69,6 +69,10 @@ impl SegmentFile for Faulty {
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
+        // What is cut off is free again, as on a real disk.
+        let freed = usize::try_from(self.file.metadata()?.len().saturating_sub(len)).unwrap();
+        let mut fault = self.fault.lock().unwrap();
+        fault.room = fault.room.map(|left| left + freed);
         SegmentFile::truncate(&mut self.file, len)
     }
 }
