@@ -182,29 +182,6 @@ async fn frames_over_the_memory_budget_wait_and_then_arrive() {
 }
 
 #[tokio::test]
-async fn urgent_frames_that_wait_for_memory_do_not_starve_those_that_have_it() {
-    let limits = Limits { receive_bytes_per_peer_max: 3 << 20, ..Limits::default() };
-    let (mut one, mut two) = (node().await, node_with(NetworkConfig { limits, ..config() }, 4096).await);
-    one.dial(&two);
-    one.connected(two.id()).await;
-    // More than the flow control window of the connection (64 MiB) after a few that are less urgent.
-    let total = 90;
-    for tag in 0..total {
-        let class = if tag < 10 { Class::Background } else { Class::Bulk };
-        one.ask(Command::Send { peer: two.id(), tag, class, frame: frame(tag, 1 << 20) });
-        if tag >= 60 {
-            one.sent(tag - 60 + 10).await;
-        }
-    }
-    let mut missing: BTreeSet<u64> = (0..total).collect();
-    while !missing.is_empty() {
-        missing.remove(&request_of(&two.received().await.1));
-    }
-    let metrics = two.handle.metrics();
-    assert_eq!((metrics.streams_stalled, metrics.streams_busy), (0, 0));
-}
-
-#[tokio::test]
 async fn a_receiver_with_a_mailbox_of_one_loses_nothing_and_hears_of_the_connection_first() {
     let (mut one, mut two) = (node().await, node_with(config(), 1).await);
     one.dial(&two);
