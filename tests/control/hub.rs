@@ -132,7 +132,12 @@ pub fn index() -> DirectoryIndex {
         path: vec!["dir".into(), format!("file {n}")],
         kind: match n {
             0 => EntryKind::Directory,
-            _ => EntryKind::File { offset: n as u64, len: 1, executable: n % 2 == 0, modified_unix: -(n as i64) },
+            _ => EntryKind::File {
+                offset: n as u64,
+                len: 1,
+                executable: n.is_multiple_of(2),
+                modified_unix: -(n as i64),
+            },
         },
     };
     DirectoryIndex { entries: (0..ENTRIES).map(entry).collect() }

@@ -3,7 +3,7 @@
 use super::{World, hub, run};
 use bytes::Bytes;
 use pangea::{
-    control::client::RemoteJob,
+    control::{CHUNK_BYTES_MAX, client::RemoteJob},
     node::handle::{Get, News, Put},
 };
 use pangea_ces::api::{Profile, Selection};
@@ -12,7 +12,7 @@ use pangea_protocols::{
     job::{ErrorKind, JobError, JobEvent, Outcome, Progress},
 };
 use pangea_transfer::api::Redundancy;
-use std::time::Duration;
+use std::{cell::RefCell, rc::Rc, time::Duration};
 use tokio::sync::mpsc;
 
 fn put(source: Source) -> Put {
@@ -76,17 +76,25 @@ fn a_get_into_a_stream_delivers_every_byte_before_its_end_is_told() {
         let client = world.client().await;
         let (sender, mut receiver) = mpsc::channel(1);
         let job = client.get_stream(&get(Selection::All, Sink::Stream), sender).await.unwrap();
-        let reader = tokio::task::spawn_local(async move {
-            let mut all = Vec::new();
-            while let Some(bytes) = receiver.recv().await {
-                all.extend_from_slice(&bytes);
-                tokio::task::yield_now().await;
+        let read = Rc::new(RefCell::new(Vec::new()));
+        let reader = tokio::task::spawn_local({
+            let read = read.clone();
+            async move {
+                while let Some(bytes) = receiver.recv().await {
+                    // A slow reader: an end that does not wait for it overtakes it.
+                    for _ in 0..4 {
+                        client.status().await.unwrap();
+                    }
+                    read.borrow_mut().extend_from_slice(&bytes);
+                }
             }
-            all
         });
         let news = all_news(&job).await;
         assert!(matches!(outcome(news.last()), Outcome::Got { path: None, .. }));
-        assert!(reader.await.unwrap() == hub::content(), "the bytes differ");
+        let late = hub::content().len() - read.borrow().len();
+        assert!(late <= 2 * CHUNK_BYTES_MAX, "{late} bytes were not there: more than one read and one queued");
+        reader.await.unwrap();
+        assert!(*read.borrow() == hub::content(), "the bytes differ");
     });
 }
 

@@ -10,7 +10,10 @@ mod questions;
 
 use hub::Hub;
 use pangea::control::{Client, ControlServer, address, serve};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tempfile::TempDir;
 use tokio::task::LocalSet;
 
@@ -42,8 +45,14 @@ impl World {
     }
 }
 
+/// No test takes a tenth of this.
+const HANGS: Duration = Duration::from_secs(30);
+
 /// Runs a test on one thread, as clients need it; the server has its own.
 fn run<T>(test: impl AsyncFnOnce(World) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, async { test(World::new()).await })
+    LocalSet::new().block_on(&runtime, async {
+        // No test waits for time; this only turns one that hangs into one that fails.
+        tokio::time::timeout(HANGS, test(World::new())).await.expect("the test hangs")
+    })
 }
