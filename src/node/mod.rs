@@ -238,7 +238,7 @@ impl Starter {
         let (network, network_port) = self.start_network(actors.network_events(self.hub.clone()))?;
         let drivers =
             Drivers { network: network_port, disk: disk_port, files: files_port, cpu: cpu_port, hub: self.hub.clone() };
-        mailboxes.start(host, drivers, Recipe { identity: self.identity, config: self.config });
+        mailboxes.start(host, self.identity.peer(), drivers, Recipe { identity: self.identity, config: self.config });
         Ok((actors, Started { network, disk, files, cpu }))
     }
 

@@ -20,7 +20,7 @@ use pangea_chunks::{ChunkStore, api as chunks};
 use pangea_kernel::{Host, Options, Port, Rejected, Slot};
 use pangea_peers::{PeerManager, api as peers};
 use pangea_protocols::{
-    JobId, disk, files,
+    JobId, PeerId, disk, files,
     job::{ErrorKind, JobError, JobEvent},
     net::{self, Class},
     wire::{Frame, Message, fetch::Fetch, have::Have, store::Store},
@@ -109,8 +109,10 @@ impl<H: Host> Mailboxes<H> {
     }
 
     /// Starts every actor, wired to the others and to the drivers.
-    pub fn start(self, host: &H, drivers: Drivers, cores: impl Cores) {
-        let routes = Routes { actors: self.actors(), drivers };
+    ///
+    /// `me` is this node: what it sends to itself stays inside.
+    pub fn start(self, host: &H, me: PeerId, drivers: Drivers, cores: impl Cores) {
+        let routes = Routes { me, actors: self.actors(), drivers };
         let (r, c) = (routes.clone(), cores.clone());
         host.start(self.ces, move || c.ces(), move |out| r.from_ces(out));
         let (r, c) = (routes.clone(), cores.clone());
@@ -132,6 +134,7 @@ const TAG_BITS: u32 = 2;
 /// All routes. Cloned into every outlet.
 #[derive(Clone)]
 struct Routes {
+    me: PeerId,
     actors: Actors,
     drivers: Drivers,
 }
@@ -196,11 +199,7 @@ impl Routes {
                 self.of_job(job, self.actors.ces.send(ces::In::Cancel { job }));
             }
             upload::Out::Send { peer, tag, class, frame } => {
-                let command = net::Command::Send { peer, tag: tag << TAG_BITS | TO_UPLOADS, class, frame };
-                if self.drivers.network.send(command).is_err() {
-                    let failed = upload::In::SendFailed { peer, tag, error: net::SendError::QueueFull };
-                    counted("uploads", self.actors.uploads.send(failed));
-                }
+                self.send_tagged(peer, tag << TAG_BITS | TO_UPLOADS, class, frame);
             }
             upload::Out::CancelSend { peer, tag } => {
                 self.network(net::Command::CancelSend { peer, tag: tag << TAG_BITS | TO_UPLOADS });
@@ -225,11 +224,7 @@ impl Routes {
             }
             download::Out::Rank { job, peers } => self.peers(peers::In::Rank { request: job.0, peers }),
             download::Out::Net(net::Command::Send { peer, tag, class, frame }) => {
-                let command = net::Command::Send { peer, tag: tag << TAG_BITS | TO_DOWNLOADS, class, frame };
-                if self.drivers.network.send(command).is_err() {
-                    let failed = download::In::SendFailed { peer, tag, error: net::SendError::QueueFull };
-                    counted("downloads", self.actors.downloads.send(failed));
-                }
+                self.send_tagged(peer, tag << TAG_BITS | TO_DOWNLOADS, class, frame);
             }
             download::Out::Net(net::Command::CancelSend { peer, tag }) => {
                 self.network(net::Command::CancelSend { peer, tag: tag << TAG_BITS | TO_DOWNLOADS });
@@ -282,12 +277,39 @@ impl Routes {
     }
 
     /// A frame whose fate nobody waits for: an answer to a peer, which asks again if it is lost.
-    fn send(&self, peer: pangea_protocols::PeerId, class: Class, frame: Frame) {
+    fn send(&self, peer: PeerId, class: Class, frame: Frame) {
         self.network(net::Command::Send { peer, tag: TO_NOBODY, class, frame });
     }
 
+    /// A frame whose sender hears how it went, also if the network's queue is full.
+    fn send_tagged(&self, peer: PeerId, tag: u64, class: Class, frame: Frame) {
+        if peer == self.me {
+            self.to_myself(tag, frame);
+        } else if self.drivers.network.send(net::Command::Send { peer, tag, class, frame }).is_err() {
+            let error = net::SendError::QueueFull;
+            counted("sender", self.actors.on_sent(net::Event::SendFailed { peer, tag, error }));
+        }
+    }
+
     fn network(&self, command: net::Command) {
-        counted("network", self.drivers.network.send(command));
+        match command {
+            net::Command::Send { peer, tag, frame, .. } if peer == self.me => self.to_myself(tag, frame),
+            net::Command::Dial { peer, .. } if peer == self.me => {
+                counted("downloads", self.actors.downloads.send(download::In::Connected { peer }));
+            }
+            command => counted("network", self.drivers.network.send(command)),
+        }
+    }
+
+    /// A node may hold shards of what it reads: such frames take the same way as a peer's, without a socket.
+    fn to_myself(&self, tag: u64, frame: Frame) {
+        let peer = self.me;
+        if self.actors.on_frame(net::Event::Received { peer, frame }).is_err() {
+            let error = net::SendError::QueueFull;
+            counted("self", self.actors.on_sent(net::Event::SendFailed { peer, tag, error }));
+        } else {
+            counted("self", self.actors.on_sent(net::Event::Sent { peer, tag }));
+        }
     }
 
     fn disk(&self, command: disk::Command) {
@@ -360,24 +382,7 @@ impl Actors {
         use net::Event as E;
         match &event {
             E::Received { .. } => return self.on_frame(event),
-            E::Sent { peer, tag } => {
-                let (peer, own) = (*peer, tag >> TAG_BITS);
-                return match tag & ((1 << TAG_BITS) - 1) {
-                    TO_UPLOADS => hand_back(self.uploads.send(upload::In::Sent { peer, tag: own }), event),
-                    TO_DOWNLOADS => hand_back(self.downloads.send(download::In::Sent { peer, tag: own }), event),
-                    _ => Ok(()),
-                };
-            }
-            E::SendFailed { peer, tag, error } => {
-                let (peer, own, error) = (*peer, tag >> TAG_BITS, *error);
-                return match tag & ((1 << TAG_BITS) - 1) {
-                    TO_UPLOADS => hand_back(self.uploads.send(upload::In::SendFailed { peer, tag: own, error }), event),
-                    TO_DOWNLOADS => {
-                        hand_back(self.downloads.send(download::In::SendFailed { peer, tag: own, error }), event)
-                    }
-                    _ => Ok(()),
-                };
-            }
+            E::Sent { .. } | E::SendFailed { .. } => return self.on_sent(event),
             E::Providers { query, providers, done } => {
                 let (query, providers, done) = (*query, providers.clone(), *done);
                 return hand_back(self.downloads.send(download::In::Providers { query, providers, done }), event);
@@ -398,6 +403,27 @@ impl Actors {
             E::Garbage { .. } | E::Discovered { .. } | E::Rtt { .. } => {}
         }
         hand_back(self.peers.send(peers::In::Net(event.clone())), event)
+    }
+
+    /// The fate of a frame goes to the actor that sent it.
+    fn on_sent(&self, event: net::Event) -> Result<(), Rejected<net::Event>> {
+        let (peer, tag, failed) = match &event {
+            net::Event::Sent { peer, tag } => (*peer, *tag, None),
+            net::Event::SendFailed { peer, tag, error } => (*peer, *tag, Some(*error)),
+            _ => return Ok(()),
+        };
+        let (sender, tag) = (tag & ((1 << TAG_BITS) - 1), tag >> TAG_BITS);
+        match (sender, failed) {
+            (TO_UPLOADS, None) => hand_back(self.uploads.send(upload::In::Sent { peer, tag }), event),
+            (TO_UPLOADS, Some(error)) => {
+                hand_back(self.uploads.send(upload::In::SendFailed { peer, tag, error }), event)
+            }
+            (TO_DOWNLOADS, None) => hand_back(self.downloads.send(download::In::Sent { peer, tag }), event),
+            (TO_DOWNLOADS, Some(error)) => {
+                hand_back(self.downloads.send(download::In::SendFailed { peer, tag, error }), event)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Frames go to whoever plays that side of the protocol.
