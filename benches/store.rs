@@ -2,7 +2,13 @@
 //!
 //! `TMPDIR` says where the data goes; a RAM disk measures something else. Figures are per payload byte.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::result_large_err)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::result_large_err
+)]
 
 use bytes::Bytes;
 use pangea::drivers::disk::{Disk, Options};

@@ -87,7 +87,8 @@ pub trait Cores: Clone + Send + 'static {
 impl<H: Host> Mailboxes<H> {
     /// One mailbox per actor.
     pub fn new(host: &H) -> Self {
-        let roomy = Options { mailbox: 16_384, ..Options::default() };
+        // Events of these carry shards and frames, which the flight recorder keeps alive: few are recorded.
+        let roomy = Options { mailbox: 16_384, recorded_events: 16, ..Options::default() };
         Self {
             ces: host.slot("ces", roomy),
             chunks: host.slot("chunks", roomy),
@@ -114,14 +115,14 @@ impl<H: Host> Mailboxes<H> {
     pub fn start(self, host: &H, me: PeerId, drivers: Drivers, cores: impl Cores) {
         let routes = Routes { me, actors: self.actors(), drivers };
         let (r, c) = (routes.clone(), cores.clone());
-        host.start(self.ces, move || c.ces(), move |out| r.from_ces(out));
+        host.start(self.ces, move || c.ces(), move |out| r.on_ces(out));
         let (r, c) = (routes.clone(), cores.clone());
-        host.start(self.chunks, move || c.chunks(), move |out| r.from_chunks(out));
+        host.start(self.chunks, move || c.chunks(), move |out| r.on_chunks(out));
         let (r, c) = (routes.clone(), cores.clone());
-        host.start(self.peers, move || c.peers(), move |out| r.from_peers(out));
+        host.start(self.peers, move || c.peers(), move |out| r.on_peers(out));
         let (r, c) = (routes.clone(), cores.clone());
-        host.start(self.uploads, move || c.uploads(), move |out| r.from_uploads(out));
-        host.start(self.downloads, move || cores.downloads(), move |out| routes.from_downloads(out));
+        host.start(self.uploads, move || c.uploads(), move |out| r.on_uploads(out));
+        host.start(self.downloads, move || cores.downloads(), move |out| routes.on_downloads(out));
     }
 }
 
@@ -140,7 +141,7 @@ struct Routes {
 }
 
 impl Routes {
-    fn from_ces(&self, out: ces::Out) {
+    fn on_ces(&self, out: ces::Out) {
         match out {
             ces::Out::Files(command) => self.files(command),
             ces::Out::Work(work) => {
@@ -183,7 +184,7 @@ impl Routes {
         }
     }
 
-    fn from_uploads(&self, out: upload::Out) {
+    fn on_uploads(&self, out: upload::Out) {
         match out {
             upload::Out::Candidates { request, count, bytes, exclude } => {
                 self.peers(peers::In::Candidates { request, count, bytes, exclude });
@@ -211,7 +212,7 @@ impl Routes {
         }
     }
 
-    fn from_downloads(&self, out: download::Out) {
+    fn on_downloads(&self, out: download::Out) {
         match out {
             download::Out::Root { job, root } => {
                 self.of_job(job, self.actors.ces.send(ces::In::Root { job, root }));
@@ -240,7 +241,7 @@ impl Routes {
         }
     }
 
-    fn from_chunks(&self, out: chunks::Out) {
+    fn on_chunks(&self, out: chunks::Out) {
         match out {
             chunks::Out::Disk(command) => self.disk(command),
             chunks::Out::Send { peer, class, frame } => self.send(peer, class, frame),
@@ -254,7 +255,7 @@ impl Routes {
         }
     }
 
-    fn from_peers(&self, out: peers::Out) {
+    fn on_peers(&self, out: peers::Out) {
         match out {
             peers::Out::Net(net::Command::Send { peer, class, frame, .. }) => self.send(peer, class, frame),
             peers::Out::Net(command) => self.network(command),
@@ -322,7 +323,11 @@ impl Routes {
             disk::Command::Contains { tag, shards } => {
                 disk::Event::Contains { tag, present: vec![0; shards.len().div_ceil(8)] }
             }
-            disk::Command::Delete { .. } | disk::Command::Expire { .. } => return,
+            disk::Command::Delete { tag, .. } => {
+                disk::Event::Deleted { tag, count: 0, roots: Vec::new(), usage: disk::Usage::default() }
+            }
+            // Leases are looked at again at the next interval.
+            disk::Command::Expire { .. } => return,
         };
         counted("chunks", self.actors.chunks.send(chunks::In::Disk(event)));
     }

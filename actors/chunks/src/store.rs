@@ -283,7 +283,10 @@ impl ChunkStore {
                 }
             }
             disk::Event::Deleted { tag, count, roots, usage } => {
-                self.usage = Some(usage);
+                // A deletion that failed says nothing of the disk.
+                if count > 0 {
+                    self.usage = Some(usage);
+                }
                 roots.into_iter().for_each(|shard| cx.emit(Out::Unprovide { cid: Cid(shard.stripe) }));
                 if let Some(Chore::Drop { peer, request }) = self.chores.take(tag) {
                     say(cx, peer, Store::Dropped { request, count });

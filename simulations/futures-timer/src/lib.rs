@@ -52,6 +52,8 @@ impl fmt::Debug for Delay {
     }
 }
 
+// This is a timer: tokio's clock, which a simulation pauses, is exactly what it must read.
+#[allow(clippy::disallowed_methods)]
 fn deadline_after(duration: Duration) -> Instant {
     Instant::now() + duration.min(LONGEST)
 }
