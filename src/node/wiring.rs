@@ -323,9 +323,7 @@ impl Routes {
             disk::Command::Contains { tag, shards } => {
                 disk::Event::Contains { tag, present: vec![0; shards.len().div_ceil(8)] }
             }
-            disk::Command::Delete { tag, .. } => {
-                disk::Event::Deleted { tag, count: 0, roots: Vec::new(), usage: disk::Usage::default() }
-            }
+            disk::Command::Delete { tag, .. } => disk::Event::DeleteFailed { tag, error: busy() },
             // Leases are looked at again at the next interval.
             disk::Command::Expire { .. } => return,
         };
