@@ -9,6 +9,7 @@ use node::{Net, Node};
 use pangea_ces::api as ces;
 use pangea_protocols::{
     JobId,
+    encoded::Profile,
     files::{Sink, Source},
     job::{JobEvent, Outcome, Stored},
     time::Time,
@@ -29,7 +30,7 @@ fn content(seed: u64, length: usize) -> bytes::Bytes {
 fn put(net: &Net, at: &Node) -> Stored {
     let source = Source::Path(PathBuf::from("/source"));
     let lease = Duration::from_secs(3600);
-    let put = upload::In::Put { job: JobId(1), source, redundancy: Redundancy::Auto, profile: 0, lease };
+    let put = upload::In::Put { job: JobId(1), source, redundancy: Redundancy::Auto, profile: Profile::Fast, lease };
     at.actors.uploads.send(put).unwrap();
     match net.end_of(at, JobId(1)) {
         JobEvent::Done { outcome: Outcome::Put(stored), .. } => stored,
