@@ -11,15 +11,19 @@ fuzz_target!(|data: &[u8]| {
     let again = Frame::read(&[&head[..], &frame.body[..]].concat().into()).expect("what was written reads back");
     assert_eq!(again, frame);
     match &frame.message {
-        Message::Store(Store::Stored { receipt, .. }) => drop(receipt.verify()),
+        Message::Store(Store::Stored { receipt, .. }) => {
+            let _ = receipt.verify();
+        }
         Message::Store(Store::Put { shard, proof, .. }) => {
             let whole = pangea_protocols::merkle::RangeProof::whole(frame.body.len() as u32);
-            drop(pangea_protocols::merkle::verify(*shard, proof, &whole, &frame.body));
+            let _ = pangea_protocols::merkle::verify(*shard, proof, &whole, &frame.body);
         }
         Message::Fetch(Fetch::Found { shard, stripe, range, .. }) => {
-            drop(pangea_protocols::merkle::verify(*shard, stripe, range, &frame.body));
+            let _ = pangea_protocols::merkle::verify(*shard, stripe, range, &frame.body);
         }
-        Message::Pex(Pex::Peers { records }) => drop(records.iter().map(|record| record.verify()).collect::<Vec<_>>()),
+        Message::Pex(Pex::Peers { records }) => {
+            assert!(records.iter().filter(|record| record.verify()).count() <= records.len())
+        }
         _ => {}
     }
 });
