@@ -283,8 +283,9 @@ impl ChunkStore {
                 }
             }
             disk::Event::Deleted { tag, count, roots, usage } => {
-                // A deletion that failed says nothing of the disk.
-                if count > 0 {
+                // One that the disk never saw says nothing of it. A round of expiry that found nothing does: after a
+                // restart, or once the disk was full, it is how room is granted again.
+                if usage != Usage::default() {
                     self.usage = Some(usage);
                 }
                 roots.into_iter().for_each(|shard| cx.emit(Out::Unprovide { cid: Cid(shard.stripe) }));
