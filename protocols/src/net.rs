@@ -25,6 +25,8 @@ pub enum Command {
     Unprovide { cid: Cid },
     /// Look for peers that hold the root block of an object. Answered by one or more `Providers`.
     FindProviders { query: u64, cid: Cid },
+    /// Answered by `Connected` for every peer that is: for an actor that was restarted and does not know.
+    WhoIsConnected,
     /// Remember where a peer may be reached.
     Learn { peer: PeerId, addresses: Vec<Address> },
 }

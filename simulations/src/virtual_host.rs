@@ -47,12 +47,26 @@ pub struct VirtualSlot<C: Core> {
     id: ActorId,
     name: &'static str,
     inbox: Inbox<C::In>,
-    port: Port<C::In>,
+    timeline: Timeline,
+    mailbox: usize,
 }
 
 impl<C: Core> Slot<C> for VirtualSlot<C> {
     fn port(&self) -> Port<C::In> {
-        self.port.clone()
+        self.port_up_to(self.mailbox)
+    }
+
+    fn port_up_to(&self, waiting: usize) -> Port<C::In> {
+        let (id, queue, timeline) = (self.id, self.inbox.clone(), self.timeline.clone());
+        let places = waiting.min(self.mailbox);
+        Port::new(move |event| {
+            if timeline.is_closed() {
+                return Err(Rejected::Closed(event));
+            }
+            queue.push(event, places)?;
+            timeline.insert(timeline.now(), Entry::Message(id));
+            Ok(())
+        })
     }
 }
 
@@ -67,17 +81,8 @@ impl Host for VirtualHost {
         assert!(!taken, "the wiring of {} has two actors named {name}", self.node);
         let id = actors.len();
         actors.push(Place::new(self.node.clone(), name));
-        let inbox = Inbox::default();
-        let (queue, timeline) = (inbox.clone(), self.timeline.clone());
-        let port = Port::new(move |event| {
-            if timeline.is_closed() {
-                return Err(Rejected::Closed(event));
-            }
-            queue.push(event, options.mailbox)?;
-            timeline.insert(timeline.now(), Entry::Message(id));
-            Ok(())
-        });
-        VirtualSlot { id, name, inbox, port }
+        let (timeline, mailbox) = (self.timeline.clone(), options.mailbox);
+        VirtualSlot { id, name, inbox: Inbox::default(), timeline, mailbox }
     }
 
     fn start<C: Core>(
@@ -86,11 +91,11 @@ impl Host for VirtualHost {
         build: impl FnMut() -> C + Send + 'static,
         outlet: impl FnMut(C::Out) + Send + 'static,
     ) {
-        let VirtualSlot { id, name, inbox, port: _ } = slot;
+        let VirtualSlot { id, name, inbox, timeline, mailbox: _ } = slot;
         let actor = VirtualActor {
             id,
             path: format!("{}/{name}", self.node),
-            timeline: self.timeline.clone(),
+            timeline,
             build: Box::new(build),
             outlet: Box::new(outlet),
             core: None,

@@ -3,8 +3,12 @@
 //! Work is data ([`Work`]) and so is its result; the pool adds only threads. A simulation runs the same work inline
 //! and charges a modelled duration.
 
-use pangea_ces::{Scratch, api::In, work::Work};
-use pangea_kernel::{Port, Rejected};
+use pangea_ces::{
+    FrameError, Scratch,
+    api::In,
+    work::{Done, Work},
+};
+use pangea_kernel::{Port, Rejected, contain};
 use std::{
     io,
     sync::{
@@ -61,13 +65,24 @@ fn port(sender: SyncSender<Work>) -> Port<Work> {
     })
 }
 
+/// Runs one piece of work. A panic in it costs its job, not the thread and not the jobs of others.
+fn contained(work: Work, scratch: &mut Scratch, run: impl FnOnce(Work, &mut Scratch) -> Done) -> Done {
+    let (job, index) = (work.job(), work.index());
+    contain(|| run(work, scratch)).unwrap_or_else(|reason| {
+        tracing::error!(job = job.0, index, reason, "a cpu worker panicked");
+        // What it left in the scratch memory is half of something.
+        *scratch = Scratch::default();
+        Done { job, index, result: Err(FrameError::Worker) }
+    })
+}
+
 fn work(queue: &Mutex<Receiver<Work>>, results: &Port<In>) {
     let mut scratch = Scratch::default();
     loop {
         // The lock is held while waiting: one idle worker waits for work, the others for the lock.
         let next = queue.lock().map(|queue| queue.recv());
         let Ok(Ok(work)) = next else { return };
-        let mut message = In::Worked(work.run(&mut scratch));
+        let mut message = In::Worked(contained(work, &mut scratch, Work::run));
         while let Err(rejected) = results.send(message) {
             match rejected {
                 Rejected::Full(back) => message = back,
@@ -75,5 +90,36 @@ fn work(queue: &Mutex<Receiver<Work>>, results: &Port<In>) {
             }
             thread::sleep(MAILBOX_RETRY);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pangea_ces::{api::Profile, work::EncodeFrame};
+    use pangea_protocols::{JobId, ticket::ReadKey};
+
+    fn encode(job: u64) -> Work {
+        Work::EncodeFrame(EncodeFrame {
+            job: JobId(job),
+            key: ReadKey([1; 32]),
+            object: [2; 16],
+            index: 7,
+            raw: bytes::Bytes::from_static(b"some bytes"),
+            k: 2,
+            m: 1,
+            profile: Profile::Fast,
+            alone: false,
+        })
+    }
+
+    #[test]
+    fn a_panic_fails_its_job_and_the_worker_goes_on() {
+        let mut scratch = Scratch::default();
+        let before = contained(encode(1), &mut scratch, Work::run).result;
+        assert!(before.is_ok());
+        let done = contained(encode(2), &mut scratch, |_, _| panic!("boom"));
+        assert_eq!(done, Done { job: JobId(2), index: 7, result: Err(FrameError::Worker) });
+        assert_eq!(contained(encode(3), &mut scratch, Work::run).result, before);
     }
 }

@@ -8,7 +8,7 @@ use pangea_ces::api::{Profile, Selection};
 use pangea_protocols::{
     Address, Cid, JobId, PeerId,
     files::{Sink, Source},
-    job::{JobError, JobEvent, Stored},
+    job::{ErrorKind, JobError, JobEvent, Stored},
     manifest::DirectoryIndex,
     ticket::Ticket,
 };
@@ -115,7 +115,7 @@ pub struct NodeHandle {
 
 /// The node has stopped, so it cannot answer.
 fn stopped<T>(_: T) -> JobError {
-    JobError::new(pangea_protocols::job::ErrorKind::Failed, "the node is shutting down")
+    JobError::new(ErrorKind::Failed, "the node is shutting down")
 }
 
 impl NodeHandle {
@@ -127,7 +127,9 @@ impl NodeHandle {
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, JobError> {
         let (reply, answer) = oneshot::channel();
         self.hub.send(request(reply)).await.map_err(stopped)?;
-        answer.await.map_err(stopped)
+        answer
+            .await
+            .map_err(|_| JobError::new(ErrorKind::Failed, "the node gave no answer: it is overloaded or shutting down"))
     }
 
     /// What the node is and does.

@@ -5,26 +5,37 @@
 
 use super::{
     handle::{Get, JOB_EVENTS_MAX, Job, News, Put, Request, Status},
-    wiring::Actors,
+    wiring::{self, Actors},
 };
 use crate::{drivers::files::FilesHandle, store::StoreThread};
 use pangea_ces::api as ces;
 use pangea_chunks::api as chunks;
+use pangea_kernel::{Port, Rejected};
 use pangea_peers::{api as peers, record::Record};
 use pangea_protocols::{
     Address, Cid, JobId, PeerId,
     job::{ErrorKind, JobError, JobEvent, Outcome, Stored},
     manifest::DirectoryIndex,
+    net,
     ticket::{HINTS_MAX, Ticket},
 };
 use pangea_transfer::api::{download, upload};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// Jobs that may run at once.
 pub const JOBS_MAX: usize = 32;
 /// Questions that may wait for an actor's answer.
 const QUESTIONS_MAX: usize = 256;
+/// How often the hub looks at what waits …
+const ROUND: Duration = Duration::from_secs(1);
+/// … and how many rounds a question waits before its asker hears that there is no answer.
+const QUESTION_ROUNDS: u64 = 5;
 /// Hints that a ticket gets, so that its QR code stays readable.
 const TICKET_HINTS: usize = 2;
 
@@ -49,6 +60,19 @@ pub enum HubIn {
     Listening { address: Address },
     /// No longer.
     NotListening { address: Address },
+    /// The core of an actor panicked and is rebuilt: what it knew is gone.
+    Restarted { actor: &'static str },
+}
+
+impl HubIn {
+    /// True for what is told again, or only nice to know: it makes room for ends of jobs when the hub is flooded.
+    pub fn may_be_lost(&self) -> bool {
+        match self {
+            Self::Job(event) => !matches!(event, JobEvent::Done { .. } | JobEvent::Failed { .. }),
+            Self::Index { .. } | Self::Restarted { .. } => false,
+            _ => true,
+        }
+    }
 }
 
 /// What does not change while the node runs.
@@ -71,6 +95,17 @@ enum Purpose {
     Remove { cid: Cid, forget: bool },
 }
 
+impl Purpose {
+    /// Does such a job end when this actor loses what it knows?
+    fn needs(&self, actor: &str) -> bool {
+        match self {
+            Self::Put => [wiring::CES, wiring::UPLOADS].contains(&actor),
+            Self::Get => [wiring::CES, wiring::DOWNLOADS].contains(&actor),
+            Self::Remove { .. } => actor == wiring::DOWNLOADS,
+        }
+    }
+}
+
 struct Entry {
     purpose: Purpose,
     news: mpsc::Sender<News>,
@@ -90,12 +125,17 @@ enum Question {
 pub struct Hub {
     about: About,
     actors: Actors,
+    network: Port<net::Command>,
     files: FilesHandle,
     store: StoreThread,
     /// Sends to this hub, for tasks that return later.
     later: mpsc::Sender<Later>,
     jobs: BTreeMap<JobId, Entry>,
-    questions: BTreeMap<u64, Question>,
+    /// With the round in which each was asked.
+    questions: BTreeMap<u64, (u64, Question)>,
+    /// Ended jobs that an actor could not be told of, because its mailbox was full.
+    unreleased: BTreeSet<JobId>,
+    round: u64,
     next: u64,
     addresses: Vec<Address>,
     connected: u32,
@@ -111,6 +151,7 @@ impl Hub {
     pub async fn run(
         about: About,
         actors: Actors,
+        network: Port<net::Command>,
         files: FilesHandle,
         store: StoreThread,
         mut requests: mpsc::Receiver<Request>,
@@ -120,17 +161,22 @@ impl Hub {
         let mut hub = Self {
             about,
             actors,
+            network,
             files,
             store,
             later,
             jobs: BTreeMap::new(),
             questions: BTreeMap::new(),
+            unreleased: BTreeSet::new(),
+            round: 0,
             next: 1,
             addresses: Vec::new(),
             connected: 0,
         };
+        let mut rounds = tokio::time::interval(ROUND);
         loop {
             tokio::select! {
+                _ = rounds.tick() => hub.on_round(),
                 Some(message) = inbox.recv() => hub.on_actor(message),
                 Some(Later::Ask(question)) = returned.recv() => hub.on_question(question),
                 request = requests.recv() => match request {
@@ -139,7 +185,21 @@ impl Hub {
                 },
             }
         }
+        // What has ended before the end is told as it ended: a put that is durable must reach the catalog.
+        while let Ok(message) = inbox.try_recv() {
+            hub.on_actor(message);
+        }
         hub.stop();
+    }
+
+    /// What waits in vain is given up, what could not be said is said again.
+    fn on_round(&mut self) {
+        self.round += 1;
+        let round = self.round;
+        self.questions.retain(|_, (asked, _)| round - *asked <= QUESTION_ROUNDS);
+        for job in std::mem::take(&mut self.unreleased) {
+            self.release(job);
+        }
     }
 
     /// Every running job ends; its user hears why.
@@ -171,13 +231,16 @@ impl Hub {
                 let _ = self.actors.peers.send(peers::In::Unban { peer });
             }
             Request::Put { put, reply } => {
-                let _ = reply.send(self.on_put(put));
+                let started = self.on_put(put);
+                self.on_started(reply, started);
             }
             Request::Get { get, reply } => {
-                let _ = reply.send(self.on_get(get));
+                let started = self.on_get(get);
+                self.on_started(reply, started);
             }
             Request::Remove { cid, forget, reply } => {
-                let _ = reply.send(self.on_remove(cid, forget));
+                let started = self.on_remove(cid, forget);
+                self.on_started(reply, started);
             }
             Request::Cancel { job } => self.on_cancel(job),
             Request::Feed { job, bytes, reply } => {
@@ -242,7 +305,14 @@ impl Hub {
             Question::Peers(_) | Question::Ticket { .. } => self.actors.peers.send(peers::In::List { request }).is_ok(),
         };
         if asked {
-            self.questions.insert(request, question);
+            self.questions.insert(request, (self.round, question));
+        }
+    }
+
+    /// A job whose client was gone before it heard of it is nobody's.
+    fn on_started(&mut self, reply: oneshot::Sender<Result<Job, JobError>>, started: Result<Job, JobError>) {
+        if let Err(Ok(job)) = reply.send(started) {
+            self.on_cancel(job.id);
         }
     }
 
@@ -291,9 +361,7 @@ impl Hub {
     fn on_cancel(&mut self, job: JobId) {
         match self.jobs.get(&job).map(|entry| &entry.purpose) {
             // The uploader releases what it reserved and then reports the end itself.
-            Some(Purpose::Put) => {
-                let _ = self.actors.uploads.send(upload::In::Cancel { job });
-            }
+            Some(Purpose::Put) if self.actors.uploads.send(upload::In::Cancel { job }).is_ok() => {}
             Some(_) => self.fail(job, JobError::new(ErrorKind::Interrupted, "cancelled")),
             None => {}
         }
@@ -326,11 +394,38 @@ impl Hub {
                 }
             }
             HubIn::NotListening { address } => self.addresses.retain(|known| *known != address),
+            HubIn::Restarted { actor } => self.on_restarted(actor),
+        }
+    }
+
+    /// Jobs that a rebuilt core does not know would never end. Peers are told to it again.
+    fn on_restarted(&mut self, actor: &'static str) {
+        let lost: Vec<JobId> =
+            self.jobs.iter().filter(|(_, entry)| entry.purpose.needs(actor)).map(|(job, _)| *job).collect();
+        for job in lost {
+            let message = format!(
+                "a part of the node ({actor}) failed and was restarted, so this job could not go on: try it again; the \
+                 node's log and the newest file in its `flights` directory tell why"
+            );
+            self.on_failed(job, JobError::new(ErrorKind::Failed, message));
+        }
+        if actor == wiring::PEERS {
+            let (store, peers, network) = (self.store.clone(), self.actors.peers.clone(), self.network.clone());
+            tokio::spawn(async move {
+                // First whom the user has banned, then who is there.
+                match store.call(|store| store.load_peers()).await {
+                    Ok(records) => _ = peers.send(peers::In::Restored { records }),
+                    Err(error) => tracing::warn!(%error, "known peers could not be read again"),
+                }
+                let _ = network.send(net::Command::WhoIsConnected);
+            });
+        } else if actor == wiring::DOWNLOADS {
+            let _ = self.network.send(net::Command::WhoIsConnected);
         }
     }
 
     fn on_chunks(&mut self, request: u64, status: chunks::Status) {
-        if let Some(Question::Status { reply, objects }) = self.questions.remove(&request) {
+        if let Some((_, Question::Status { reply, objects })) = self.questions.remove(&request) {
             let _ = reply.send(Status {
                 peer: self.about.peer,
                 version: env!("CARGO_PKG_VERSION"),
@@ -346,7 +441,7 @@ impl Hub {
     }
 
     fn on_peers(&mut self, request: u64, peers: Vec<peers::View>) {
-        match self.questions.remove(&request) {
+        match self.questions.remove(&request).map(|(_, question)| question) {
             Some(Question::Peers(reply)) => {
                 let _ = reply.send(peers);
             }
@@ -423,10 +518,18 @@ impl Hub {
         }
     }
 
-    fn release(&self, job: JobId) {
-        let _ = self.actors.uploads.send(upload::In::Cancel { job });
-        let _ = self.actors.ces.send(ces::In::Cancel { job });
-        let _ = self.actors.downloads.send(download::In::Close { job });
+    /// Tells everybody that may know of a job to let go of it, now or in the next round.
+    fn release(&mut self, job: JobId) {
+        let full = [
+            matches!(self.actors.uploads.send(upload::In::Cancel { job }), Err(Rejected::Full(_))),
+            matches!(self.actors.ces.send(ces::In::Cancel { job }), Err(Rejected::Full(_))),
+            matches!(self.actors.downloads.send(download::In::Close { job }), Err(Rejected::Full(_))),
+        ];
+        // Jobs are bounded, and a mailbox is not full for long: so is this.
+        if full.contains(&true) {
+            self.unreleased.insert(job);
+        }
+        self.files.release(job);
     }
 
     fn next_number(&mut self) -> u64 {

@@ -30,7 +30,7 @@ use pangea_kernel::{
     actix_host::{ActixHost, ActorThread, ActorThreadError, HostConfig},
 };
 use pangea_peers::{PeerManager, api as peers};
-use pangea_protocols::{Address, PeerId};
+use pangea_protocols::{Address, PeerId, net};
 use pangea_transfer::{download::Downloader, upload::Uploader};
 use std::{
     io,
@@ -43,6 +43,8 @@ use wiring::{Actors, Cores, Drivers, Mailboxes};
 
 /// Requests and actor messages that may wait for the hub.
 const HUB_QUEUE_MAX: usize = 8192;
+/// Places of it that only news may take without which a job or its user would wait for ever.
+const HUB_QUEUE_RESERVED: usize = 1024;
 /// Threads for sockets and the hub.
 const NETWORK_THREADS: usize = 2;
 
@@ -92,6 +94,7 @@ pub struct Node {
 /// What is started before the actors can be wired to it.
 struct Started {
     network: NetworkHandle,
+    network_port: Port<net::Command>,
     disk: Disk,
     files: FilesHandle,
     cpu: CpuPool,
@@ -115,8 +118,13 @@ impl Node {
             .build()?;
         let (hub_port, inbox) = hub_port();
         let (tell, escalated) = mpsc::channel(1);
-        let hosting =
-            HostConfig::new(Seed::new(entropy()?)).record_to(home.flights_dir()).on_escalation(move |actor, reason| {
+        let hub = hub_port.clone();
+        let hosting = HostConfig::new(Seed::new(entropy()?))
+            .record_to(home.flights_dir())
+            .on_restart(move |actor| {
+                let _ = hub.send(HubIn::Restarted { actor });
+            })
+            .on_escalation(move |actor, reason| {
                 let _ = tell.try_send(format!("the actor `{actor}` failed too often: {reason}"));
             });
         let registry = hosting.registry();
@@ -128,7 +136,7 @@ impl Node {
             hub: hub_port,
         };
         let (actors, wired) = ActorThread::start(hosting, move |host| starter.wire(host))?;
-        let (ports, Started { network, disk, files, cpu }) = wired?;
+        let (ports, Started { network, network_port, disk, files, cpu }) = wired?;
         Self::greet(&ports, &store, config);
         let about = About {
             peer: identity.peer(),
@@ -137,7 +145,7 @@ impl Node {
             metrics: Arc::new(move || registry.render()),
         };
         let (requests_to, requests) = mpsc::channel(HUB_QUEUE_MAX);
-        let hub = runtime.spawn(Hub::run(about, ports, files.clone(), store.clone(), requests, inbox));
+        let hub = runtime.spawn(Hub::run(about, ports, network_port, files.clone(), store.clone(), requests, inbox));
         let addresses = listening(network.listening_on());
         let peer = identity.peer();
         let handle = NodeHandle::new(requests_to);
@@ -184,12 +192,13 @@ impl Node {
         &self.addresses
     }
 
-    /// Waits until the node is asked to stop (`Ok`) or an actor has failed too often (`Err` with the reason).
+    /// Waits until the node is asked to stop (`Ok`), or an actor has failed too often or the hub at all (`Err` with the
+    /// reason).
     pub fn wait(&mut self) -> Result<(), String> {
         let (hub, escalated) = (&mut self.hub, &mut self.escalated);
         self.runtime.block_on(async {
             tokio::select! {
-                _ = hub => Ok(()),
+                ended = hub => ended.map_err(|panic| format!("the hub failed: {panic}")),
                 Some(reason) = escalated.recv() => Err(reason),
             }
         })
@@ -235,18 +244,20 @@ impl Starter {
         )?;
         let (files_port, files) = FilesDriver::start(files_in.map(pangea_ces::api::In::Files), Default::default())?;
         let (cpu, cpu_port) = CpuPool::start(cpu_threads(), ces)?;
-        let (network, network_port) = self.start_network(actors.network_events(self.hub.clone()))?;
-        let drivers =
-            Drivers { network: network_port, disk: disk_port, files: files_port, cpu: cpu_port, hub: self.hub.clone() };
+        let (network, network_port) = self.start_network(mailboxes.network_events(self.hub.clone()))?;
+        let drivers = Drivers {
+            network: network_port.clone(),
+            disk: disk_port,
+            files: files_port,
+            cpu: cpu_port,
+            hub: self.hub.clone(),
+        };
         mailboxes.start(host, self.identity.peer(), drivers, Recipe { identity: self.identity, config: self.config });
-        Ok((actors, Started { network, disk, files, cpu }))
+        Ok((actors, Started { network, network_port, disk, files, cpu }))
     }
 
     /// The network lives on the network threads; this thread waits for its start.
-    fn start_network(
-        &self,
-        events: Port<pangea_protocols::net::Event>,
-    ) -> Result<(NetworkHandle, Port<pangea_protocols::net::Command>), StartError> {
+    fn start_network(&self, events: Port<net::Event>) -> Result<(NetworkHandle, Port<net::Command>), StartError> {
         let config = NetworkConfig {
             listen: self.config.network.listen.iter().map(|listen| listen.0).collect(),
             mdns: self.config.network.mdns,
@@ -323,7 +334,10 @@ fn cpu_threads() -> usize {
 
 fn hub_port() -> (Port<HubIn>, mpsc::Receiver<HubIn>) {
     let (sender, receiver) = mpsc::channel(HUB_QUEUE_MAX);
-    let port = Port::new(move |message| {
+    let port = Port::new(move |message: HubIn| {
+        if message.may_be_lost() && sender.capacity() <= HUB_QUEUE_RESERVED {
+            return Err(Rejected::Full(message));
+        }
         sender.try_send(message).map_err(|error| match error {
             mpsc::error::TrySendError::Full(message) => Rejected::Full(message),
             mpsc::error::TrySendError::Closed(message) => Rejected::Closed(message),

@@ -32,6 +32,21 @@ use pangea_transfer::{
     upload::Uploader,
 };
 
+/// Name of the CES actor.
+pub const CES: &str = "ces";
+/// Name of the chunk store.
+pub const CHUNKS: &str = "chunks";
+/// Name of the peer manager.
+pub const PEERS: &str = "peers";
+/// Name of the uploader.
+pub const UPLOADS: &str = "uploads";
+/// Name of the downloader.
+pub const DOWNLOADS: &str = "downloads";
+
+/// Frames of peers that may wait in one mailbox, each with up to 1 MiB. Beyond it peers wait, by flow control. The rest
+/// of the mailbox is for what this node's actors say to each other, which no flood of frames can crowd out.
+const FRAMES_WAITING_MAX: usize = 256;
+
 /// The mailboxes of all actors, before they run.
 pub struct Mailboxes<H: Host> {
     ces: H::Slot<Ces>,
@@ -91,23 +106,36 @@ impl<H: Host> Mailboxes<H> {
         // Events of these carry shards and frames, which the flight recorder keeps alive: few are recorded.
         let roomy = Options { mailbox: 16_384, recorded_events: 16, ..Options::default() };
         Self {
-            ces: host.slot("ces", roomy),
-            chunks: host.slot("chunks", roomy),
-            peers: host.slot("peers", Options::default()),
-            uploads: host.slot("uploads", roomy),
-            downloads: host.slot("downloads", roomy),
+            ces: host.slot(CES, roomy),
+            chunks: host.slot(CHUNKS, roomy),
+            peers: host.slot(PEERS, Options::default()),
+            uploads: host.slot(UPLOADS, roomy),
+            downloads: host.slot(DOWNLOADS, roomy),
         }
     }
 
     /// How to send to them.
     pub fn actors(&self) -> Actors {
+        self.actors_up_to(usize::MAX)
+    }
+
+    fn actors_up_to(&self, waiting: usize) -> Actors {
         Actors {
-            ces: self.ces.port(),
-            chunks: self.chunks.port(),
-            peers: self.peers.port(),
-            uploads: self.uploads.port(),
-            downloads: self.downloads.port(),
+            ces: self.ces.port_up_to(waiting),
+            chunks: self.chunks.port_up_to(waiting),
+            peers: self.peers.port_up_to(waiting),
+            uploads: self.uploads.port_up_to(waiting),
+            downloads: self.downloads.port_up_to(waiting),
         }
+    }
+
+    /// Where the network driver's events go. Hands an event back if its receiver is full, which slows the peer down.
+    pub fn network_events(&self, hub: Port<HubIn>) -> Port<net::Event> {
+        let (actors, for_frames) = (self.actors(), self.actors_up_to(FRAMES_WAITING_MAX));
+        Port::new(move |event| match event {
+            net::Event::Received { .. } => for_frames.on_frame(event),
+            event => actors.on_network(&hub, event),
+        })
     }
 
     /// Starts every actor, wired to the others and to the drivers.
@@ -373,16 +401,9 @@ fn counted<M>(receiver: &'static str, sent: Result<(), Rejected<M>>) {
 }
 
 impl Actors {
-    /// Where the network driver's events go. Hands an event back if its receiver is full, which slows the peer down.
-    pub fn network_events(&self, hub: Port<HubIn>) -> Port<net::Event> {
-        let actors = self.clone();
-        Port::new(move |event| actors.on_network(&hub, event))
-    }
-
     fn on_network(&self, hub: &Port<HubIn>, event: net::Event) -> Result<(), Rejected<net::Event>> {
         use net::Event as E;
         match &event {
-            E::Received { .. } => return self.on_frame(event),
             E::Sent { .. } | E::SendFailed { .. } => return self.on_sent(event),
             E::Providers { query, providers, done } => {
                 let (query, providers, done) = (*query, providers.clone(), *done);
@@ -401,7 +422,7 @@ impl Actors {
             }
             E::Listening { address } => counted("hub", hub.send(HubIn::Listening { address: address.clone() })),
             E::NotListening { address } => counted("hub", hub.send(HubIn::NotListening { address: address.clone() })),
-            E::Garbage { .. } | E::Discovered { .. } | E::Rtt { .. } => {}
+            E::Received { .. } | E::Garbage { .. } | E::Discovered { .. } | E::Rtt { .. } => {}
         }
         hand_back(self.peers.send(peers::In::Net(event.clone())), event)
     }

@@ -1,6 +1,7 @@
 //! [`StoreThread`]: the thread that works on the [`NodeStore`], so that nobody else waits for its syncs.
 
 use super::{NodeStore, StoreError};
+use pangea_kernel::contain;
 use pangea_protocols::job::{ErrorKind, JobError};
 use std::{
     io,
@@ -70,7 +71,10 @@ impl StoreThread {
         });
         match answer.await {
             Ok(result) => result.map_err(|error| JobError::new(kind_of(&error), error.to_string())),
-            Err(_) => Err(JobError::new(ErrorKind::Failed, "the node is stopping or overloaded")),
+            Err(_) => Err(JobError::new(
+                ErrorKind::Failed,
+                "the node store gave no answer: the node is stopping or overloaded",
+            )),
         }
     }
 
@@ -88,7 +92,10 @@ impl StoreThread {
         });
         match answer.recv() {
             Ok(result) => result.map_err(|error| JobError::new(kind_of(&error), error.to_string())),
-            Err(_) => Err(JobError::new(ErrorKind::Failed, "the node is stopping or overloaded")),
+            Err(_) => Err(JobError::new(
+                ErrorKind::Failed,
+                "the node store gave no answer: the node is stopping or overloaded",
+            )),
         }
     }
 
@@ -104,7 +111,10 @@ impl StoreThread {
 
 fn work(store: &NodeStore, queue: &Receiver<Option<Task>>) {
     while let Ok(Some(task)) = queue.recv() {
-        task(store);
+        // A task that panics (in the database, on damaged pages) costs its asker the answer, not the node its store.
+        if let Err(reason) = contain(|| task(store)) {
+            tracing::error!(reason, "the store panicked; check the disk that holds it");
+        }
     }
 }
 
@@ -115,5 +125,20 @@ fn kind_of(error: &StoreError) -> ErrorKind {
         StoreError::Corrupt { .. } | StoreError::Stuck { .. } | StoreError::Unreadable { .. } => ErrorKind::Integrity,
         StoreError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => ErrorKind::Quota,
         _ => ErrorKind::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_fails_its_question_and_the_next_one_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let thread = StoreThread::start(&dir.path().join("node.redb")).unwrap();
+        let failed = thread.call_blocking(|_| -> Result<(), StoreError> { panic!("boom") }).unwrap_err();
+        assert_eq!(failed.kind, ErrorKind::Failed);
+        assert_eq!(thread.call_blocking(|store| store.load_peers()).unwrap(), []);
+        thread.close();
     }
 }

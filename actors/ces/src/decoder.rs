@@ -240,6 +240,9 @@ impl Decoder {
     }
 
     pub(crate) fn on_undecodable(&self, index: u64, error: &FrameError) -> Flow {
+        if *error == FrameError::Worker {
+            return Flow::Failed(JobError::new(ErrorKind::Failed, format!("part {index} was not read: {error}")));
+        }
         integrity(format!("part {index} cannot be read ({error}): the object was damaged when it was stored"))
     }
 

@@ -44,6 +44,9 @@ pub enum FrameError {
     /// The plaintext is not what its codec says.
     #[error("the content does not decompress to its recorded length")]
     Decompress,
+    /// The worker panicked over it: a bug, not the fault of the bytes.
+    #[error("the worker failed over it; this is a bug of Pangea, worth a report")]
+    Worker,
 }
 
 /// Which frame of which object, under which key.

@@ -118,6 +118,15 @@ impl Work {
         }
     }
 
+    /// Which frame; 0 for inline content.
+    pub fn index(&self) -> u64 {
+        match self {
+            Self::EncodeFrame(work) => work.index,
+            Self::DecodeFrame(work) => work.index,
+            Self::DecodeInline(_) => 0,
+        }
+    }
+
     /// Runs on the calling thread for up to some tens of milliseconds. Never panics, whatever the bytes.
     pub fn run(self, scratch: &mut Scratch) -> Done {
         match self {

@@ -10,9 +10,9 @@ use crate::{
     host::{Host, Options, Slot},
     metrics::{ActorMetrics, Registry},
     port::Port,
-    shell::{self, OnEscalation, Shell, Surroundings},
+    shell::{self, OnEscalation, OnRestart, Shell, Surroundings},
 };
-use actix::{AsyncContext, Context, System};
+use actix::{Addr, AsyncContext, Context, System};
 use std::{io, path::PathBuf, sync::Arc, sync::mpsc, thread};
 
 /// What a host is made from.
@@ -22,6 +22,7 @@ pub struct HostConfig {
     calendar: Calendar,
     flight_dir: Option<PathBuf>,
     on_escalation: OnEscalation,
+    on_restart: OnRestart,
     registry: Registry,
 }
 
@@ -33,6 +34,7 @@ impl HostConfig {
             calendar: Calendar::System,
             flight_dir: None,
             on_escalation: Arc::new(|_, _| ()),
+            on_restart: Arc::new(|_| ()),
             registry: Registry::default(),
         }
     }
@@ -46,6 +48,13 @@ impl HostConfig {
     /// Calls `tell(actor, reason)`, on the actors' thread, when an actor failed too often and was stopped.
     pub fn on_escalation(mut self, tell: impl Fn(&'static str, &str) + Send + Sync + 'static) -> Self {
         self.on_escalation = Arc::new(tell);
+        self
+    }
+
+    /// Calls `tell(actor)`, on the actors' thread, when a core panicked and will be rebuilt: whoever waits for something
+    /// that the old core knew waits in vain.
+    pub fn on_restart(mut self, tell: impl Fn(&'static str) + Send + Sync + 'static) -> Self {
+        self.on_restart = Arc::new(tell);
         self
     }
 
@@ -71,8 +80,8 @@ pub struct ActixHost {
 impl ActixHost {
     /// To be called inside the runtime whose clock the actors shall follow.
     pub fn new(config: HostConfig) -> Self {
-        let HostConfig { seed, calendar, flight_dir, on_escalation, registry } = config;
-        let around = Surroundings { clock: Clock::new(calendar), flight_dir, on_escalation };
+        let HostConfig { seed, calendar, flight_dir, on_escalation, on_restart, registry } = config;
+        let around = Surroundings { clock: Clock::new(calendar), flight_dir, on_escalation, on_restart };
         Self { seed, registry, around: Arc::new(around) }
     }
 
@@ -93,12 +102,16 @@ pub struct ActixSlot<C: Core> {
     options: Options,
     context: Context<Shell<C>>,
     metrics: Arc<ActorMetrics>,
-    port: Port<C::In>,
+    address: Addr<Shell<C>>,
 }
 
 impl<C: Core> Slot<C> for ActixSlot<C> {
+    fn port_up_to(&self, waiting: usize) -> Port<C::In> {
+        shell::port(self.address.clone(), Arc::clone(&self.metrics), waiting.min(self.options.mailbox))
+    }
+
     fn port(&self) -> Port<C::In> {
-        self.port.clone()
+        self.port_up_to(self.options.mailbox)
     }
 }
 
@@ -112,8 +125,8 @@ impl Host for ActixHost {
         let mut context = Context::new();
         // The metrics' count is the bound; actix' own, one higher, is never reached and costs no lock.
         context.set_mailbox_capacity(options.mailbox.saturating_add(1));
-        let port = shell::port(context.address(), Arc::clone(&metrics), options.mailbox);
-        ActixSlot { name, options, context, metrics, port }
+        let address = context.address();
+        ActixSlot { name, options, context, metrics, address }
     }
 
     /// # Panics
@@ -124,7 +137,7 @@ impl Host for ActixHost {
         build: impl FnMut() -> C + Send + 'static,
         outlet: impl FnMut(C::Out) + Send + 'static,
     ) {
-        let ActixSlot { name, options, context, metrics, port: _ } = slot;
+        let ActixSlot { name, options, context, metrics, address: _ } = slot;
         context.run(Shell::new(name, options, self.seed.clone(), Arc::clone(&self.around), metrics, build, outlet));
     }
 }

@@ -49,4 +49,8 @@ pub trait Host {
 pub trait Slot<C: Core> {
     /// Sends into it; messages wait until the actor runs.
     fn port(&self) -> Port<C::In>;
+
+    /// Sends into it as long as fewer than `waiting` messages wait. For senders that must not fill the mailbox up:
+    /// what strangers send leaves room for what the node's own actors say to each other.
+    fn port_up_to(&self, waiting: usize) -> Port<C::In>;
 }

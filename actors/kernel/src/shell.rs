@@ -43,6 +43,9 @@ pub(crate) const EVENTS_PER_TURN: u32 = 64;
 /// Told of an actor that failed too often: its name and the last panic's message.
 pub type OnEscalation = Arc<dyn Fn(&'static str, &str) + Send + Sync>;
 
+/// Told of an actor whose core panicked and will be rebuilt: its name. What the old core knew is gone.
+pub type OnRestart = Arc<dyn Fn(&'static str) + Send + Sync>;
+
 /// Runs `work`; a panic in it comes back as its message. The caller must discard what `work` left half done.
 pub fn contain<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| panic_message(payload.as_ref()))
@@ -81,6 +84,7 @@ pub(crate) struct Surroundings {
     pub(crate) clock: Clock,
     pub(crate) flight_dir: Option<PathBuf>,
     pub(crate) on_escalation: OnEscalation,
+    pub(crate) on_restart: OnRestart,
 }
 
 /// Runs one core.
@@ -210,6 +214,9 @@ impl<C: Core> Shell<C> {
             Verdict::Restart(pause) => {
                 tracing::error!(actor = self.name, reason, ?pause, "an actor panicked and is restarted");
                 self.metrics.restarted();
+                if let Err(error) = contain(|| (self.around.on_restart)(self.name)) {
+                    tracing::error!(actor = self.name, error, "the restart handler panicked");
+                }
                 ctx.wait(wrap_future(sleep(pause)).map(|(), shell: &mut Self, ctx| shell.revive(ctx)));
             }
             Verdict::Escalate => {

@@ -201,6 +201,36 @@ fn an_actor_that_stopped_with_a_full_mailbox_is_closed_and_not_merely_full() {
 }
 
 #[test]
+fn the_node_hears_of_every_restart_before_the_new_core_is_built() {
+    paused(async {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = Arc::clone(&told);
+        let config = config().on_restart(move |actor| tell.lock().unwrap().push(actor));
+        let (port, ear) = probe(&ActixHost::new(config), "a", Options { restarts_max: 2, ..Options::default() });
+        for event in [boom(), Do::Say(1), boom(), boom()] {
+            port.send(event).unwrap();
+        }
+        pass(1).await;
+        assert_eq!((told.lock().unwrap().len(), ear.said()), (1, vec![]));
+        pass(10_000).await;
+        // The last panic is an escalation, which is another matter.
+        assert_eq!((told.lock().unwrap().clone(), ear.said()), (vec!["a", "a"], vec![(1, 2)]));
+    });
+}
+
+#[test]
+fn strangers_leave_the_rest_of_the_mailbox_to_the_nodes_own() {
+    paused(async {
+        let slot = ActixHost::new(config()).slot::<Probe>("a", Options { mailbox: 5, ..Options::default() });
+        let (own, strangers) = (slot.port(), slot.port_up_to(2));
+        let sent = |port: &Port<Do>| (0..9).filter(|_| port.send(Do::Say(0)).is_ok()).count();
+        assert_eq!(sent(&strangers), 2);
+        assert_eq!(sent(&own), 3);
+        assert_eq!(sent(&strangers), 0);
+    });
+}
+
+#[test]
 fn a_restarted_core_does_not_repeat_its_randomness() {
     paused(async {
         let (port, ear) = probe(&ActixHost::new(config()), "a", Options::default());

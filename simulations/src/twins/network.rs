@@ -129,6 +129,16 @@ impl Network {
                 let answer = self.timeline.now() + *self.latency.end() * 2;
                 self.tell(me, answer, Event::Providers { query, providers, done: true });
             }
+            Command::WhoIsConnected => {
+                let state = self.state();
+                let peers: Vec<PeerId> = state.connected.iter().filter(|(a, _)| *a == me).map(|(_, b)| *b).collect();
+                let known = peers.into_iter().filter_map(|peer| Some((peer, state.nodes.get(&peer)?.address.clone())));
+                let known: Vec<_> = known.collect();
+                drop(state);
+                for (peer, address) in known {
+                    self.tell(me, self.timeline.now(), Event::Connected { peer, address, inbound: false });
+                }
+            }
             // Addresses never change here, and a frame under way cannot be called back.
             Command::Learn { .. } | Command::CancelSend { .. } => {}
         }

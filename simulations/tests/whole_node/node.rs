@@ -104,7 +104,7 @@ fn start(world: &World, network: &Network, number: usize) -> Node {
     let hub = hub(Arc::clone(&heard));
     let (files, disk) = (Files::new(world.timeline()), Disk::new(world.timeline(), Duration::from_millis(2)));
     let drivers = Drivers {
-        network: network.join(peer, address(number), actors.network_events(hub.clone())),
+        network: network.join(peer, address(number), mailboxes.network_events(hub.clone())),
         disk: disk.open(actors.chunks.map(pangea_chunks::api::In::Disk)),
         files: files.open(actors.ces.map(pangea_ces::api::In::Files)),
         cpu: cpu(world.timeline(), actors.ces.clone()),

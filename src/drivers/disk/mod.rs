@@ -42,7 +42,7 @@ mod writer;
 use catalog::Catalog;
 use index::Index;
 use log::{Log, Wrap};
-use pangea_kernel::{Port, Rejected};
+use pangea_kernel::{Port, Rejected, contain};
 use pangea_protocols::{
     ShardId,
     disk::{Command, Event, Failure},
@@ -218,9 +218,16 @@ impl Disk {
         let writer = Writer::new(Arc::clone(&self.shared), options, log);
         let jobs = Arc::clone(&self.jobs);
         let run = move || {
-            writer.announce(&roots);
-            drop(roots);
-            writer.run(&jobs);
+            let work = || {
+                writer.announce(&roots);
+                drop(roots);
+                writer.run(&jobs);
+            };
+            if let Err(reason) = contain(work) {
+                tracing::error!(reason, "the shard disk takes nothing more; restart the node to recover what is on it");
+                // Nobody would answer what still comes: the port hands it back, and peers hear a refusal.
+                jobs.close();
+            }
         };
         self.writer = Some(thread::Builder::new().name("disk-writer".to_owned()).spawn(run)?);
         for number in 0..options.readers.max(1) {

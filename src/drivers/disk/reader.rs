@@ -6,6 +6,7 @@ use super::{
     record::Meta as Record,
     writer::Job,
 };
+use pangea_kernel::contain;
 use pangea_protocols::{
     ShardId,
     disk::{Event, Failure},
@@ -40,11 +41,17 @@ pub fn run(shared: &Shared, requests: &Queue<Request>, jobs: &Queue<Job>) {
         for request in taken {
             match request {
                 Request::Read { tag, shard } => {
-                    if let Some(event) = read(shared, jobs, tag, shard) {
+                    // The database may panic on damaged pages: every request is answered all the same.
+                    let read = contain(|| read(shared, jobs, tag, shard));
+                    let failed = |panic| Some(Event::ReadFailed { tag, error: Failure::Io(panic) });
+                    if let Some(event) = read.unwrap_or_else(failed) {
                         shared.emit(event);
                     }
                 }
-                Request::Contains { tag, shards } => shared.emit(contains(shared, tag, &shards)),
+                Request::Contains { tag, shards } => {
+                    let none = |_| Event::Contains { tag, present: vec![0; shards.len().div_ceil(8)] };
+                    shared.emit(contain(|| contains(shared, tag, &shards)).unwrap_or_else(none));
+                }
             }
         }
     }

@@ -4,7 +4,7 @@
 
 use super::{inbox::Door, stream::Streams};
 use bytes::Bytes;
-use pangea_protocols::{JobId, job::JobError};
+use pangea_protocols::{JobId, files::Command, job::JobError};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
@@ -54,9 +54,11 @@ impl FilesHandle {
         self.streams.end_feed(job, Some(error));
     }
 
-    /// Forgets a job's stream, ending whoever waits on it. For jobs that ended before the driver heard of them; after
-    /// a `Close` it does nothing.
+    /// Forgets a job, ending whoever waits on its stream and removing what is unfinished. For jobs that ended before
+    /// the driver heard of them, or whose `Close` may have been lost with an actor; after a `Close` it does nothing.
     pub fn release(&self, job: JobId) {
+        // A queue so full that it has no room for a `Close` either is closed: then the worker removes everything.
+        let _ = self.door.inbox(job).push(Command::Close { job });
         self.streams.close(job);
     }
 

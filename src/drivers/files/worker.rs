@@ -9,7 +9,7 @@ use super::{
     tree::TreeSink,
 };
 use bytes::Bytes;
-use pangea_kernel::{Port, Rejected};
+use pangea_kernel::{Port, Rejected, contain};
 use pangea_protocols::{
     JobId,
     files::{Command, Event, Layout, Sink, Source},
@@ -77,30 +77,36 @@ impl Worker {
     /// Works until nobody can send any more; dropping the jobs removes what is unfinished.
     pub(super) fn run(mut self) {
         loop {
-            let (job, result) = match self.inbox.next() {
+            let next = self.inbox.next();
+            let job = match &next {
                 Next::Closed => return,
-                Next::Wake(job) => (job, self.on_wake(job)),
-                Next::Command(command) => self.on_command(command),
+                Next::Wake(job) => *job,
+                Next::Command(command) => super::job_of(command),
             };
+            // A panic costs its job, not the thread, which other jobs are on.
+            let result = contain(|| self.carry_out(next)).unwrap_or_else(|panic| Err(misuse(&panic)));
             if let Err(error) = result {
                 self.fail(job, error);
             }
         }
     }
 
-    fn on_command(&mut self, command: Command) -> (JobId, Result<(), JobError>) {
+    fn carry_out(&mut self, next: Next) -> Result<(), JobError> {
+        let command = match next {
+            Next::Closed => return Ok(()),
+            Next::Wake(job) => return self.on_wake(job),
+            Next::Command(command) => command,
+        };
         match command {
-            Command::OpenSource { job, source } => (job, self.on_open_source(job, source)),
-            Command::Read { job, offset, len } => (job, self.on_read(job, offset, len)),
-            Command::OpenSink { job, sink, name, layout, start } => {
-                (job, self.on_open_sink(job, sink, &name, layout, start))
-            }
-            Command::Write { job, offset, bytes } => (job, self.on_write(job, offset, bytes)),
-            Command::Finish { job } => (job, self.on_finish(job)),
+            Command::OpenSource { job, source } => self.on_open_source(job, source),
+            Command::Read { job, offset, len } => self.on_read(job, offset, len),
+            Command::OpenSink { job, sink, name, layout, start } => self.on_open_sink(job, sink, &name, layout, start),
+            Command::Write { job, offset, bytes } => self.on_write(job, offset, bytes),
+            Command::Finish { job } => self.on_finish(job),
             Command::Close { job } => {
                 self.jobs.remove(&job);
                 self.streams.close(job);
-                (job, Ok(()))
+                Ok(())
             }
         }
     }

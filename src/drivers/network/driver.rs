@@ -143,6 +143,7 @@ impl Driver {
             Command::Provide { cid } => self.on_provide(cid),
             Command::Unprovide { cid } => self.on_unprovide(cid),
             Command::FindProviders { query, cid } => self.on_find_providers(query, cid),
+            Command::WhoIsConnected => self.on_who_is_connected(),
             Command::Learn { peer, addresses } => {
                 let addresses = addresses.iter().filter_map(address::from_address);
                 let addresses = address::believable(addresses, self.discovery.believes_loopback());
@@ -168,6 +169,14 @@ impl Driver {
             self.fail_waiting(peer, SendError::NotPangea);
         } else {
             self.dial_for_frames(peer);
+        }
+    }
+
+    fn on_who_is_connected(&mut self) {
+        for link in self.links.values().filter_map(|links| links.first()) {
+            if let Some(address) = address::to_address(&address::to_multiaddr(link.remote)) {
+                self.outbox.push(Event::Connected { peer: link.peer, address, inbound: link.inbound });
+            }
         }
     }
 

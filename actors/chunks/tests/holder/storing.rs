@@ -274,6 +274,24 @@ fn a_peer_that_has_gone_is_not_answered_but_its_shards_and_grants_stay() {
 }
 
 #[test]
+fn a_restarted_store_and_one_whose_disk_was_full_grant_again_after_a_round_of_expiry_that_found_nothing() {
+    let world = World::new(config());
+    let none = |usage| Event::Deleted { tag: 1, count: 0, roots: vec![], usage };
+    let key = ed25519_dalek::SigningKey::from_bytes(&[9; 32]);
+    let bed = pangea_kernel::testbed::Testbed::new(pangea_chunks::ChunkStore::new(key, config()));
+    let mut restarted = World { bed, ..world };
+    restarted.disk(none(Usage::default()));
+    assert_eq!(restarted.reserve(ALICE, 10, 1), Err(Refusal::Busy), "the disk has not said anything");
+    restarted.disk(none(restarted.usage));
+    let grant = restarted.reserve(ALICE, 10, 1).unwrap();
+    let tag = restarted.put_tag(ALICE, grant, &leaf(1, 10));
+    restarted.disk(Event::AppendFailed { tag, error: Failure::Full });
+    assert_eq!(restarted.reserve(BOB, 10, 1), Err(Refusal::DiskFull));
+    restarted.disk(none(restarted.usage));
+    assert!(restarted.reserve(BOB, 10, 1).is_ok());
+}
+
+#[test]
 fn ended_leases_are_forgotten_periodically() {
     let mut world = World::new(config());
     let out = world.bed.advance(Duration::from_secs(610));
