@@ -56,6 +56,22 @@ async fn a_thousand_frames_in_flight_all_arrive_on_a_multi_threaded_runtime() {
 }
 
 #[tokio::test]
+async fn frames_to_a_connected_peer_do_not_wait_in_the_command_queue() {
+    let limits = Limits { commands_max: 1, ..Limits::default() };
+    let (mut one, mut two) = (node_with(NetworkConfig { limits, ..config() }, 4096).await, node().await);
+    one.dial(&two);
+    one.connected(two.id()).await;
+    // The driver's task has no chance to run in between: this test's runtime has one thread.
+    for tag in 0..100 {
+        one.send(two.id(), tag, frame(tag, 100));
+    }
+    for tag in 0..100 {
+        one.sent(tag).await;
+        two.received().await;
+    }
+}
+
+#[tokio::test]
 async fn a_send_without_a_connection_dials_first() {
     let (mut one, mut two) = (node().await, node().await);
     one.ask(Command::Learn { peer: two.id(), addresses: vec![two.address()] });

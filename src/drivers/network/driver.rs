@@ -18,14 +18,14 @@ use super::{
     dialing::Dials,
     discovery::Discovery,
     inbound::Inbound,
+    lanes::Ended,
     metrics::Counters,
-    outbound::{Ended, Outbound, Report},
+    outbound::{Outbound, Report},
     outbox::{Outbox, RETRY_MIN},
     registry::{Change, Link, Registry},
 };
 use futures::StreamExt;
 use libp2p::{Swarm, swarm::SwarmEvent};
-use pangea_kernel::Port;
 use pangea_protocols::{
     PeerId,
     net::{Class, Command, Event, SendError},
@@ -52,7 +52,9 @@ pub(super) struct Parts {
     pub endpoints: Vec<quinn::Endpoint>,
     pub registry: Arc<Registry>,
     pub counters: Arc<Counters>,
-    pub events: Port<Event>,
+    pub outbox: Outbox,
+    pub outbound: Arc<Outbound>,
+    pub reports: mpsc::UnboundedReceiver<Report>,
     pub commands: mpsc::Receiver<Command>,
     pub changes: mpsc::UnboundedReceiver<Change>,
     pub shutdown: mpsc::Receiver<oneshot::Sender<()>>,
@@ -68,7 +70,7 @@ pub(super) struct Driver {
     pub(super) counters: Arc<Counters>,
     pub(super) outbox: Outbox,
     inbound: Arc<Inbound>,
-    pub(super) outbound: Outbound,
+    pub(super) outbound: Arc<Outbound>,
     pub(super) book: AddressBook,
     pub(super) dials: Dials,
     pub(super) discovery: Discovery,
@@ -83,10 +85,12 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(parts: Parts) -> Self {
         let limits = parts.config.limits.clone();
-        let outbox = Outbox::new(parts.events, limits.events_backlog_max, Arc::clone(&parts.counters));
-        let inbound =
-            Inbound::new(outbox.deliveries(), limits.clone(), Arc::clone(&parts.counters), Arc::clone(&parts.registry));
-        let (outbound, reports) = Outbound::new(limits.clone());
+        let inbound = Inbound::new(
+            parts.outbox.deliveries(),
+            limits.clone(),
+            Arc::clone(&parts.counters),
+            Arc::clone(&parts.registry),
+        );
         Self {
             local: parts.local,
             discovery: Discovery::new(&parts.config),
@@ -95,15 +99,15 @@ impl Driver {
             endpoints: parts.endpoints,
             registry: parts.registry,
             counters: parts.counters,
-            outbox,
+            outbox: parts.outbox,
             inbound: Arc::new(inbound),
-            outbound,
+            outbound: parts.outbound,
             book: AddressBook::new(limits.remembered_peers_max),
             dials: Dials::default(),
             links: BTreeMap::new(),
             commands: parts.commands,
             changes: parts.changes,
-            reports,
+            reports: parts.reports,
             shutdown: parts.shutdown,
         }
     }
@@ -163,9 +167,15 @@ impl Driver {
             }
             return self.outbox.push(Event::SendFailed { peer, tag, error });
         }
-        if let Some(link) = self.registry.link(peer) {
-            self.outbound.pump(&link);
-        } else if self.is_stock(peer) {
+        self.pump(peer);
+    }
+
+    /// Gives waiting frames to the connection to their peer, or sees to one.
+    fn pump(&mut self, peer: PeerId) {
+        if self.outbound.pump(peer) {
+            return;
+        }
+        if self.is_stock(peer) {
             self.fail_waiting(peer, SendError::NotPangea);
         } else {
             self.dial_for_frames(peer);
@@ -191,12 +201,8 @@ impl Driver {
 
     fn on_report(&mut self, report: Report) {
         match report {
-            Report::Written { peer, id } => {
-                self.outbound.on_written(peer, id);
-                if let Some(link) = self.registry.link(peer) {
-                    self.outbound.pump(&link);
-                }
-            }
+            Report::Untold(event) => self.outbox.push(event),
+            Report::Stranded { peer } => self.pump(peer),
             Report::Ended { peer, id, link, outcome } => {
                 let other = self.registry.link(peer).filter(|other| other.id != link.id);
                 // A frame that was under way on a superfluous connection takes the one that stays. The peer may have
@@ -204,9 +210,7 @@ impl Driver {
                 let retry = other.is_some() && was_duplicate(&link);
                 let ended = self.outbound.on_ended(peer, id, outcome, retry);
                 self.report_ended(peer, ended);
-                if let Some(link) = self.registry.link(peer) {
-                    self.outbound.pump(&link);
-                }
+                self.pump(peer);
             }
         }
     }
@@ -269,9 +273,7 @@ impl Driver {
             self.outbox.push(Event::Connected { peer, address, inbound: link.inbound });
         }
         tokio::spawn(Arc::clone(&self.inbound).serve(link));
-        if let Some(link) = self.registry.link(peer) {
-            self.outbound.pump(&link);
-        }
+        self.outbound.pump(peer);
     }
 
     fn on_link_down(&mut self, link: &Arc<Link>, reason: &quinn::ConnectionError) {
@@ -283,8 +285,8 @@ impl Driver {
             if links.iter().all(|link| link.is_retiring()) {
                 last.set_retiring(false);
             }
-            let last = Arc::clone(last);
-            return self.outbound.pump(&last);
+            self.outbound.pump(peer);
+            return;
         }
         if link.pangea && self.links.remove(&peer).is_some() {
             self.outbox.push(Event::Disconnected { peer, reason: codes::describe(reason) });
@@ -340,6 +342,7 @@ impl Driver {
 
     /// Says goodbye to everybody, and answers when that is done or has taken too long.
     async fn on_shutdown(mut self, done: Option<oneshot::Sender<()>>) {
+        self.outbound.close();
         for link in self.registry.links() {
             codes::close(&link.connection, codes::SHUTDOWN);
         }

@@ -10,7 +10,8 @@ use super::{
     outbox::Deliveries,
     registry::{Link, Registry},
 };
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures::FutureExt;
 use pangea_protocols::{
     net::Event,
     wire::{Frame, Message, PRELUDE_BYTES, Prelude, WireError},
@@ -27,6 +28,8 @@ use tokio::{
 const BUDGET_UNIT_BYTES: usize = 1 << 10;
 /// Least progress of a stream per [`Limits::receive_stall`].
 const PROGRESS_BYTES_MIN: usize = 32 << 10;
+/// Most bytes that are read before they are asked for.
+const READ_AHEAD_BYTES: usize = 4 << 10;
 
 /// What all incoming streams share.
 pub struct Inbound {
@@ -58,10 +61,15 @@ impl Inbound {
                 streams.join_next().await;
             }
             while streams.try_join_next().is_some() {}
-            match link.connection.accept_uni().await {
-                Ok(stream) => streams.spawn(Arc::clone(self).receive(Arc::clone(link), stream, Arc::clone(&share))),
+            let stream = match link.connection.accept_uni().await {
+                Ok(stream) => stream,
                 Err(reason) => break reason,
             };
+            let mut frame = Box::pin(Arc::clone(self).receive(Arc::clone(link), stream, Arc::clone(&share)));
+            // A small frame is mostly here as a whole: a task is for those that must wait, and looks again at once.
+            if frame.as_mut().now_or_never().is_none() {
+                streams.spawn(frame);
+            }
         };
         while streams.join_next().await.is_some() {}
         reason
@@ -87,19 +95,17 @@ impl Inbound {
     }
 
     async fn read(&self, reader: &mut Reader, share: &Arc<Semaphore>) -> Result<(Frame, Memory), Fault> {
-        let mut bytes = BytesMut::with_capacity(PRELUDE_BYTES);
-        reader.fill(&mut bytes, PRELUDE_BYTES).await?;
-        let prelude: &[u8; PRELUDE_BYTES] = bytes.first_chunk().ok_or(WireError::Truncated)?;
-        let prelude = Prelude::read(prelude)?;
+        let mut prelude = [0; PRELUDE_BYTES];
+        reader.fill_small(&mut prelude).await?;
+        let prelude = Prelude::read(&prelude)?;
         let memory = self.reserve(share, prelude.header_len + prelude.body_len).await?;
 
-        let mut header = BytesMut::with_capacity(prelude.header_len);
-        reader.fill(&mut header, prelude.header_len).await?;
+        let mut header = vec![0; prelude.header_len];
+        reader.fill_small(&mut header).await?;
         let message = Message::read(&prelude, &header)?;
-        let mut body = BytesMut::with_capacity(prelude.body_len);
-        reader.fill(&mut body, prelude.body_len).await?;
+        let body = reader.body(prelude.body_len).await?;
         reader.end().await?;
-        Ok((Frame { message, body: Bytes::from(body) }, memory))
+        Ok((Frame { message, body }, memory))
     }
 
     /// Takes memory for a frame, first of the connection's share, then of the node's.
@@ -161,19 +167,42 @@ struct Reader {
     deadline: Pin<Box<Sleep>>,
     /// Bytes read since the deadline was set.
     progress: usize,
+    /// Read, but not yet asked for: at most one packet's worth.
+    ahead: Bytes,
 }
 
 impl Reader {
     fn new(stream: quinn::RecvStream, stall: Duration) -> Self {
-        Self { stream, stall, deadline: Box::pin(sleep(stall)), progress: 0 }
+        Self { stream, stall, deadline: Box::pin(sleep(stall)), progress: 0, ahead: Bytes::new() }
     }
 
-    /// Reads until `buffer` has `length` bytes, straight into its spare capacity.
-    async fn fill(&mut self, buffer: &mut BytesMut, length: usize) -> Result<(), Fault> {
-        while buffer.len() < length {
-            let missing = length - buffer.len();
+    /// Fills `buffer` by way of `ahead`: the first packet of a stream often holds all of it.
+    async fn fill_small(&mut self, mut buffer: &mut [u8]) -> Result<(), Fault> {
+        loop {
+            let taken = self.ahead.len().min(buffer.len());
+            self.ahead.copy_to_slice(&mut buffer[..taken]);
+            buffer = &mut buffer[taken..];
+            if buffer.is_empty() {
+                return Ok(());
+            }
+            // Not even an empty slice is kept: it would keep the whole packet.
+            self.ahead = Bytes::new();
+            if !self.read_ahead().await? {
+                return Err(WireError::Truncated.into());
+            }
+        }
+    }
+
+    /// Reads what follows, straight into its own memory. Never a slice of a packet, which would keep a whole batch of
+    /// packets alive that nobody accounts for.
+    async fn body(&mut self, length: usize) -> Result<Bytes, Fault> {
+        let mut body = BytesMut::with_capacity(length);
+        let taken = self.ahead.len().min(length);
+        body.put(self.ahead.split_to(taken));
+        while body.len() < length {
+            let missing = length - body.len();
             let read = {
-                let mut spare = buffer.limit(missing);
+                let mut spare = (&mut body).limit(missing);
                 tokio::select! {
                     biased;
                     read = self.stream.read_buf(&mut spare) => Some(read.map_err(|_| Fault::Gone)?),
@@ -186,20 +215,28 @@ impl Reader {
                 None => self.on_deadline()?,
             }
         }
-        Ok(())
+        Ok(body.freeze())
     }
 
     /// The stream must end here.
     async fn end(&mut self) -> Result<(), Fault> {
-        let mut byte = [0];
+        if !self.ahead.is_empty() || self.read_ahead().await? {
+            return Err(WireError::Trailing.into());
+        }
+        Ok(())
+    }
+
+    /// Reads the next packet's bytes into `ahead`, which is empty; false at the end of the stream.
+    async fn read_ahead(&mut self) -> Result<bool, Fault> {
         loop {
             tokio::select! {
                 biased;
-                read = self.stream.read(&mut byte) => return match read {
-                    Ok(None) => Ok(()),
-                    Ok(Some(_)) => Err(WireError::Trailing.into()),
-                    Err(_) => Err(Fault::Gone),
-                },
+                read = self.stream.read_chunk(READ_AHEAD_BYTES, true) => {
+                    let Some(chunk) = read.map_err(|_| Fault::Gone)? else { return Ok(false) };
+                    self.progress += chunk.bytes.len();
+                    self.ahead = chunk.bytes;
+                    return Ok(true);
+                }
                 () = &mut self.deadline => self.on_deadline()?,
             }
         }

@@ -16,7 +16,7 @@
 //! | `registry.rs`, `keep_alive.rs` | which connections exist, their limits, whether they are in use |
 //! | `behaviour.rs`, `record_store.rs` | the libp2p protocols, and the bounded store of provider records |
 //! | `driver.rs`, `dialing.rs`, `discovery.rs` | the task that owns the swarm |
-//! | `outbound.rs`, `inbound.rs`, `datagrams.rs` | what moves over a connection |
+//! | `outbound.rs`, `lanes.rs`, `inbound.rs`, `datagrams.rs` | what moves over a connection |
 //! | `outbox.rs` | events on their way to the actors |
 //! | `address.rs`, `addresses.rs`, `codes.rs`, `metrics.rs` | names, the address book, error codes, counters |
 //!
@@ -42,6 +42,7 @@ mod driver;
 mod endpoint;
 mod inbound;
 mod keep_alive;
+mod lanes;
 mod metrics;
 mod muxer;
 mod outbound;
@@ -61,6 +62,8 @@ use behaviour::Behaviour;
 use driver::{Driver, Parts};
 use libp2p::{Swarm, Transport, core::muxing::StreamMuxerBox, identity::Keypair, swarm};
 use metrics::Counters;
+use outbound::Outbound;
+use outbox::Outbox;
 use pangea_kernel::{Port, Rejected};
 use pangea_protocols::{
     PeerId,
@@ -131,8 +134,9 @@ pub async fn start_on(
     let transport =
         PangeaTransport::new(quic, sockets, Arc::clone(&registry), config.limits.handshake_timeout, endpoints.clone());
     let behaviour = Behaviour::new(&identity, &config, Arc::clone(&registry))?;
+    let tasks = runtime.clone();
     let swarm_config = swarm::Config::with_executor(move |task| {
-        runtime.spawn(task);
+        tasks.spawn(task);
     })
     .with_idle_connection_timeout(config.limits.idle_timeout);
     let transport = transport.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed();
@@ -141,6 +145,11 @@ pub async fn start_on(
 
     let (commands, command_queue) = mpsc::channel(config.limits.commands_max);
     let (shutdown, shutdown_queue) = mpsc::channel(1);
+    let limits = config.limits.clone();
+    let outbox = Outbox::new(events, limits.events_backlog_max, Arc::clone(&counters));
+    let (outbound, reports) =
+        Outbound::new(limits, Arc::clone(&registry), Arc::clone(&counters), outbox.deliveries(), runtime);
+    let port = command_port(commands, &outbound);
     let parts = Parts {
         local,
         config,
@@ -148,19 +157,33 @@ pub async fn start_on(
         endpoints,
         registry: Arc::clone(&registry),
         counters: Arc::clone(&counters),
-        events,
+        outbox,
+        outbound,
+        reports,
         commands: command_queue,
         changes,
         shutdown: shutdown_queue,
     };
     tokio::spawn(Driver::new(parts).run());
-    Ok((NetworkHandle { local, addresses, registry, counters, shutdown }, command_port(commands)))
+    Ok((NetworkHandle { local, addresses, registry, counters, shutdown }, port))
 }
 
+/// Frames to connected peers go to their connection at once, everything else to the driver.
 // A command that is handed back is as large as a command.
 #[allow(clippy::result_large_err)]
-fn command_port(commands: mpsc::Sender<Command>) -> Port<Command> {
+fn command_port(commands: mpsc::Sender<Command>, outbound: &Arc<Outbound>) -> Port<Command> {
+    // Weak: the port lives in actors that the outbound's own events go to.
+    let outbound = Arc::downgrade(outbound);
     Port::new(move |command| {
+        let command = match (command, outbound.upgrade()) {
+            (Command::Send { peer, tag, class, frame }, Some(outbound)) => {
+                match outbound.send_now(peer, tag, class, frame) {
+                    Ok(()) => return Ok(()),
+                    Err(frame) => Command::Send { peer, tag, class, frame },
+                }
+            }
+            (command, _) => command,
+        };
         commands.try_send(command).map_err(|error| match error {
             TrySendError::Full(command) => Rejected::Full(command),
             TrySendError::Closed(command) => Rejected::Closed(command),

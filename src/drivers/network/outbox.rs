@@ -91,6 +91,23 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
+    /// Events wait in the outbox: others must too.
+    pub fn must_wait(&self) -> bool {
+        self.blocked.load(Ordering::Acquire)
+    }
+
+    /// Sends now, or hands the event back for the outbox. What nobody will ever hear is dropped.
+    #[allow(clippy::result_large_err)]
+    pub fn try_deliver(&self, event: Event) -> Result<(), Event> {
+        if self.must_wait() {
+            return Err(event);
+        }
+        match self.port.send(event) {
+            Ok(()) | Err(Rejected::Closed(_)) => Ok(()),
+            Err(Rejected::Full(event)) => Err(event),
+        }
+    }
+
     /// Waits for room up to `patience`; false if there was none, or the receiver is gone.
     ///
     /// A port cannot say when it has room, so it is asked again in growing intervals. Meanwhile the stream keeps its
@@ -99,7 +116,7 @@ impl Deliveries {
         let mut pause = RETRY_MIN;
         let mut waited = Duration::ZERO;
         loop {
-            if !self.blocked.load(Ordering::Acquire) {
+            if !self.must_wait() {
                 match self.port.send(event) {
                     Ok(()) => return true,
                     Err(Rejected::Closed(_)) => return false,

@@ -30,7 +30,8 @@ pub struct Registry {
 
 #[derive(Default)]
 struct State {
-    links: BTreeMap<u64, Arc<Link>>,
+    /// Of every peer, oldest first.
+    links: BTreeMap<PeerId, Vec<Arc<Link>>>,
     next_link: u64,
     activities: BTreeMap<PeerId, Arc<Activity>>,
     seats: usize,
@@ -117,7 +118,7 @@ impl Registry {
             datagrams_taken: AtomicBool::new(false),
             _seat: established.seat,
         });
-        state.links.insert(id, Arc::clone(&link));
+        state.links.entry(link.peer).or_default().push(Arc::clone(&link));
         self.counters.connections.add(1);
         // Fails only while the node shuts down.
         let _ = self.changes.send(Change::Up(link));
@@ -125,7 +126,7 @@ impl Registry {
 
     /// Tells the driver that a connection is over.
     pub fn closed(&self, link: Arc<Link>, reason: quinn::ConnectionError) {
-        if self.state().links.remove(&link.id).is_some() {
+        if self.state().remove(&link) {
             self.counters.connections.sub(1);
         }
         let _ = self.changes.send(Change::Down(link, reason));
@@ -134,15 +135,13 @@ impl Registry {
     /// The `pangea/1` connection that new streams to a peer go over.
     pub fn link(&self, peer: PeerId) -> Option<Arc<Link>> {
         let state = self.state();
-        let mut links = state.links.values().filter(|link| link.peer == peer && link.pangea);
-        let first = links.next()?;
-        let fresh = std::iter::once(first).chain(links).find(|link| !link.is_retiring());
-        Some(Arc::clone(fresh.unwrap_or(first)))
+        let links = || state.links.get(&peer).into_iter().flatten().filter(|link| link.pangea);
+        links().find(|link| !link.is_retiring()).or_else(|| links().next()).cloned()
     }
 
     /// All connections.
     pub fn links(&self) -> Vec<Arc<Link>> {
-        self.state().links.values().cloned().collect()
+        self.state().links.values().flatten().cloned().collect()
     }
 
     /// The shared keep-alive of all connections to a peer.
@@ -153,6 +152,20 @@ impl Registry {
     fn state(&self) -> MutexGuard<'_, State> {
         // No code that panics runs under this lock; a poisoned one still holds consistent counts.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// False if it was not there.
+    fn remove(&mut self, link: &Link) -> bool {
+        let Some(links) = self.links.get_mut(&link.peer) else { return false };
+        let before = links.len();
+        links.retain(|other| other.id != link.id);
+        let removed = links.len() < before;
+        if links.is_empty() {
+            self.links.remove(&link.peer);
+        }
+        removed
     }
 }
 
