@@ -18,7 +18,7 @@ use pangea_ces::api::{Profile, Selection};
 use pangea_protocols::{
     PeerId,
     files::{Sink, Source},
-    job::{JobEvent, Outcome, Progress, Stored},
+    job::{ErrorKind, JobError, JobEvent, Outcome, Progress, Stored},
     ticket::Ticket,
 };
 use pangea_transfer::api::Redundancy;
@@ -28,7 +28,10 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-use tokio::task::LocalSet;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::LocalSet,
+};
 
 /// Bytes of the file that is generated when the user names none.
 const FILE_BYTES: u64 = 64 << 20;
@@ -121,9 +124,12 @@ pub fn run(demo: &Demo) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let scratch = Scratch::new().context("cannot make a directory for the demo")?;
     let report = runtime.block_on(LocalSet::new().run_until(async {
+        // Before the first node starts: from here on no signal ends this process without its cleaning up.
+        let interrupted = interruption()?;
         tokio::select! {
+            biased;
+            () = interrupted => Err(JobError::new(ErrorKind::Interrupted, "interrupted").into()),
             report = act(demo, &scratch.0) => report,
-            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
         }
     }))?;
     drop(scratch);
@@ -137,6 +143,19 @@ pub fn run(demo: &Demo) -> anyhow::Result<()> {
         Some(story) => bail!("{} came back changed", story.name),
         None => Ok(()),
     }
+}
+
+/// Ends when the user, the system or a closed terminal wants this process to end.
+fn interruption() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate, mut hangup) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
 }
 
 async fn act(demo: &Demo, dir: &Path) -> anyhow::Result<Report> {

@@ -51,10 +51,10 @@ impl Picture {
         let parity = self.paint(YELLOW, &"■".repeat(usize::from(stored.m)));
         let _ = writeln!(
             text,
-            "stored in {:.2} s: {} in {} stripes of up to 1 MiB, {} at the holders",
+            "stored in {:.2} s: {} in {} of up to 1 MiB, {} at the holders",
             put_ms as f64 / 1e3,
             size(stored.raw_bytes),
-            stored.stripes,
+            if stored.stripes == 1 { "1 stripe".to_owned() } else { format!("{} stripes", stored.stripes) },
             size(stored.stored_bytes)
         );
         if stored.stripes > 0 {
@@ -91,7 +91,7 @@ impl Picture {
 
     /// What came of it all.
     pub fn summary(self, report: &Report) -> String {
-        let mut text = self.paint(BOLD, "\nWhat happened\n");
+        let mut text = format!("\n{}\n", self.paint(BOLD, "What happened"));
         let header = ["object", "size", "put", "get", "killed", "healed shards", "result"];
         let _ = writeln!(
             text,
