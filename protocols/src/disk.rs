@@ -63,6 +63,8 @@ pub enum Event {
     Contains { tag: u64, present: Vec<u8> },
     /// Forgotten and durable: how many, which roots among them, and the state after it.
     Deleted { tag: u64, count: u32, roots: Vec<ShardId>, usage: Usage },
+    /// Nothing was forgotten, or not durably so: the shards are still there.
+    DeleteFailed { tag: u64, error: Failure },
 }
 
 /// Bytes that [`Usage::disk_bytes`] counts for the index of an empty store.

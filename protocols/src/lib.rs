@@ -11,6 +11,7 @@
 //! | [`manifest`] | how an object is described: stripes, tree, signature |
 //! | [`ticket`] | `pangea:<cid>#k=<key>`, what a user hands to another |
 //! | [`job`] | what the user hears of a put, a get, a remove |
+//! | [`peers`], [`encoded`] | what actors tell each other of peers, and of a stream being encoded |
 //! | [`net`], [`disk`], [`files`] | the messages of the drivers |
 //! | [`generated`] | the control API, generated from `schema/control.capnp` |
 //!
@@ -18,6 +19,7 @@
 
 pub mod codec;
 pub mod disk;
+pub mod encoded;
 pub mod files;
 pub mod generated;
 pub mod id;
@@ -25,6 +27,7 @@ pub mod job;
 pub mod manifest;
 pub mod merkle;
 pub mod net;
+pub mod peers;
 pub mod receipt;
 pub mod ticket;
 pub mod time;

@@ -6,6 +6,7 @@
 //! | [`virtual_host`] | [`VirtualHost`]: the [`pangea_kernel::Host`] of one node, for the wiring that production uses |
 //! | [`timeline`] | [`Timeline`]: the heap as drivers see it: what time it is, do this later |
 //! | [`link`] | [`Link`]: a driver's twin, a one-way stream between two nodes with latency drawn from its own key |
+//! | [`twins`] | the node's drivers on this clock: network, disk, files |
 //!
 //! What makes a run repeat: events happen by time, then by the order in which they were asked for; every draw is a
 //! function of seed, node, actor and purpose ([`pangea_kernel::draw`]); the date counts from
@@ -14,10 +15,12 @@
 //! What is not simulated: the cost of handling an event (none), actix, and restarts. A core that panics ends the run
 //! with a panic that names node, actor and time: in a simulation that is a finding, not a state to recover from.
 //!
-//! Where to start: `tests/two_nodes.rs` wires two actors once and runs them on this host and on the production one.
+//! Where to start: `tests/two_nodes.rs` wires two actors once and runs them on this host and on the production one;
+//! `tests/whole_node` runs whole nodes with production's wiring.
 
 pub mod link;
 pub mod timeline;
+pub mod twins;
 pub mod virtual_host;
 pub mod world;
 

@@ -5,7 +5,7 @@
 
 use super::{
     handle::{Get, JOB_EVENTS_MAX, Job, News, Put, Request, Status},
-    wiring::{Actors, profile_number},
+    wiring::Actors,
 };
 use crate::{drivers::files::FilesHandle, store::StoreThread};
 use pangea_ces::api as ces;
@@ -249,7 +249,7 @@ impl Hub {
     fn on_put(&mut self, put: Put) -> Result<Job, JobError> {
         let job = self.admit(Purpose::Put)?;
         let Put { source, redundancy, profile, lease } = put;
-        let message = upload::In::Put { job: job.id, source, redundancy, profile: profile_number(profile), lease };
+        let message = upload::In::Put { job: job.id, source, redundancy, profile, lease };
         self.begin(job, |actors| actors.uploads.send(message).is_ok())
     }
 

@@ -23,10 +23,11 @@ use pangea_protocols::{
     JobId, PeerId, disk, files,
     job::{ErrorKind, JobError, JobEvent},
     net::{self, Class},
+    peers::Report,
     wire::{Frame, Message, fetch::Fetch, have::Have, store::Store},
 };
 use pangea_transfer::{
-    api::{Candidate, Report, download, upload},
+    api::{download, upload},
     download::Downloader,
     upload::Uploader,
 };
@@ -153,7 +154,7 @@ impl Routes {
                 self.of_job(job, self.actors.uploads.send(upload::In::Encoded { job, index, record, shards }));
             }
             ces::Out::EncodedAll { job, end } => {
-                self.of_job(job, self.actors.uploads.send(upload::In::EncodedAll { job, end: encoded_end(end) }));
+                self.of_job(job, self.actors.uploads.send(upload::In::EncodedAll { job, end }));
             }
             ces::Out::Need { job, stripes } => {
                 self.of_job(job, self.actors.downloads.send(download::In::Need { job, stripes }));
@@ -190,7 +191,6 @@ impl Routes {
                 self.peers(peers::In::Candidates { request, count, bytes, exclude });
             }
             upload::Out::Encode { job, source, k, m, profile } => {
-                let profile = profile_of(profile);
                 self.of_job(job, self.actors.ces.send(ces::In::Encode { job, source, k, m, profile }));
             }
             upload::Out::Credit { job, stripes } => {
@@ -206,7 +206,7 @@ impl Routes {
                 self.network(net::Command::CancelSend { peer, tag: tag << TAG_BITS | TO_UPLOADS });
             }
             upload::Out::Report { peer, report } => {
-                self.peers(peers::In::Report { peer, outcome: outcome_of(report) });
+                self.peers(peers::In::Report { peer, report });
             }
             upload::Out::Job(event) => self.hub(HubIn::Job(event)),
         }
@@ -232,7 +232,7 @@ impl Routes {
             }
             download::Out::Net(command) => self.network(command),
             download::Out::Report { peer, report } => {
-                self.peers(peers::In::Report { peer, outcome: outcome_of(report) });
+                self.peers(peers::In::Report { peer, report });
             }
             download::Out::Tally { job, shards, healed, hedged } => {
                 self.hub(HubIn::Tally { job, shards, healed, hedged });
@@ -249,7 +249,7 @@ impl Routes {
             chunks::Out::Unprovide { cid } => self.network(net::Command::Unprovide { cid }),
             chunks::Out::Violation { peer, what } => {
                 tracing::warn!(peer = %peer, what, "protocol violation");
-                self.peers(peers::In::Report { peer, outcome: peers::Outcome::Violation });
+                self.peers(peers::In::Report { peer, report: Report::Violation });
             }
             chunks::Out::Status { request, status } => self.hub(HubIn::Chunks { request, status }),
         }
@@ -260,11 +260,9 @@ impl Routes {
             peers::Out::Net(net::Command::Send { peer, class, frame, .. }) => self.send(peer, class, frame),
             peers::Out::Net(command) => self.network(command),
             peers::Out::Candidates { request, candidates } => {
-                let candidates = candidates.into_iter().map(candidate_of).collect();
                 counted("uploads", self.actors.uploads.send(upload::In::Candidates { request, candidates }));
             }
             peers::Out::Ranked { request, candidates } => {
-                let candidates = candidates.into_iter().map(candidate_of).collect();
                 let ranked = download::In::Ranked { job: JobId(request), candidates };
                 counted("downloads", self.actors.downloads.send(ranked));
             }
@@ -323,9 +321,7 @@ impl Routes {
             disk::Command::Contains { tag, shards } => {
                 disk::Event::Contains { tag, present: vec![0; shards.len().div_ceil(8)] }
             }
-            disk::Command::Delete { tag, .. } => {
-                disk::Event::Deleted { tag, count: 0, roots: Vec::new(), usage: disk::Usage::default() }
-            }
+            disk::Command::Delete { tag, .. } => disk::Event::DeleteFailed { tag, error: busy() },
             // Leases are looked at again at the next interval.
             disk::Command::Expire { .. } => return,
         };
@@ -474,43 +470,5 @@ fn rewrap<M>(rejected: &Rejected<M>, event: net::Event) -> Rejected<net::Event> 
     match rejected {
         Rejected::Full(_) => Rejected::Full(event),
         Rejected::Closed(_) => Rejected::Closed(event),
-    }
-}
-
-fn profile_of(profile: u8) -> ces::Profile {
-    match profile {
-        0 => ces::Profile::Fast,
-        2 => ces::Profile::Small,
-        _ => ces::Profile::Balanced,
-    }
-}
-
-/// The number that stands for a profile in the uploader, which does not know CES.
-pub fn profile_number(profile: ces::Profile) -> u8 {
-    match profile {
-        ces::Profile::Fast => 0,
-        ces::Profile::Balanced => 1,
-        ces::Profile::Small => 2,
-    }
-}
-
-fn encoded_end(end: ces::EncodedEnd) -> upload::End {
-    let ces::EncodedEnd { stripes, raw_len, object, key, private, name, directory, inline, skipped } = end;
-    upload::End { stripes, raw_len, object, key, private, name, directory, inline, skipped }
-}
-
-fn candidate_of(candidate: peers::Candidate) -> Candidate {
-    let peers::Candidate { peer, domain, score, rtt, goodput } = candidate;
-    Candidate { peer, domain, score, rtt, goodput }
-}
-
-fn outcome_of(report: Report) -> peers::Outcome {
-    match report {
-        Report::Delivered { bytes, took } => peers::Outcome::Delivered { bytes, took },
-        Report::Stored { bytes, took } => peers::Outcome::Stored { bytes, took },
-        Report::BadProof => peers::Outcome::BadProof,
-        Report::Lost => peers::Outcome::Lost,
-        Report::TimedOut => peers::Outcome::TimedOut,
-        Report::Refused => peers::Outcome::Refused,
     }
 }

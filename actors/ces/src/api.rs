@@ -13,18 +13,7 @@ use pangea_protocols::{
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// How hard to compress.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Profile {
-    /// LZ4.
-    Fast,
-    /// Brotli quality 3.
-    #[default]
-    Balanced,
-    /// Brotli quality 5.
-    Small,
-}
+pub use pangea_protocols::encoded::{EncodedEnd, Profile};
 
 /// What the actor receives.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -91,27 +80,4 @@ pub struct Stripe {
     pub record: StripeRecord,
     /// k data shards, then m parity shards; empty for a zero frame.
     pub shards: Vec<(Bytes, StripeProof)>,
-}
-
-/// What the uploader needs to seal the manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EncodedEnd {
-    /// Stripes that were emitted (0 if the content is inline).
-    pub stripes: u64,
-    /// Plaintext bytes.
-    pub raw_len: u64,
-    /// Name of the object for key derivation.
-    pub object: [u8; 16],
-    /// The read key.
-    pub key: ReadKey,
-    /// Encrypted private part.
-    pub private: Vec<u8>,
-    /// Plain name and kind, for the owner's catalog.
-    pub name: String,
-    /// True for a directory.
-    pub directory: bool,
-    /// A single small frame that goes into the root block: codec and ciphertext.
-    pub inline: Option<(pangea_protocols::manifest::Codec, Vec<u8>)>,
-    /// Links and special files that were left out.
-    pub skipped: u64,
 }

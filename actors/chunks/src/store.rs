@@ -282,11 +282,14 @@ impl ChunkStore {
                     cx.emit(Out::Send { peer, class: Class::Control, frame });
                 }
             }
-            disk::Event::Deleted { tag, count, roots, usage } => {
-                // A deletion that failed says nothing of the disk.
-                if count > 0 {
-                    self.usage = Some(usage);
+            disk::Event::DeleteFailed { tag, error } => {
+                tracing::warn!(%error, "shards not forgotten");
+                if let Some(Chore::Drop { peer, request }) = self.chores.take(tag) {
+                    say(cx, peer, Store::Refused { request, reason: Refusal::Io });
                 }
+            }
+            disk::Event::Deleted { tag, count, roots, usage } => {
+                self.usage = Some(usage);
                 roots.into_iter().for_each(|shard| cx.emit(Out::Unprovide { cid: Cid(shard.stripe) }));
                 if let Some(Chore::Drop { peer, request }) = self.chores.take(tag) {
                     say(cx, peer, Store::Dropped { request, count });

@@ -4,6 +4,8 @@ use pangea_protocols::{Address, PeerId, net, wire::Frame};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+pub use pangea_protocols::peers::{Candidate, Report};
+
 /// What the actor receives.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum In {
@@ -20,7 +22,7 @@ pub enum In {
     /// From the downloader: answered by `Ranked`.
     Rank { request: u64, peers: Vec<PeerId> },
     /// From other actors: what they learned of a peer.
-    Report { peer: PeerId, outcome: Outcome },
+    Report { peer: PeerId, report: Report },
     /// From the control API: answered by `Listed`.
     List { request: u64 },
     /// From the control API: dial and remember.
@@ -42,25 +44,6 @@ pub enum Tick {
     Save,
 }
 
-/// What others learned of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// A verified shard came from it.
-    Delivered { bytes: u64, took: Duration },
-    /// It signed for a shard.
-    Stored { bytes: u64, took: Duration },
-    /// Provable misconduct.
-    BadProof,
-    /// It signed for a shard and no longer has it.
-    Lost,
-    /// No answer in time.
-    TimedOut,
-    /// It refused.
-    Refused,
-    /// It broke a rule of a protocol.
-    Violation,
-}
-
 /// What the actor emits.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Out {
@@ -78,21 +61,6 @@ pub enum Out {
     Listed { request: u64, peers: Vec<View> },
     /// To the control API: how many peers are connected (sent when it changes).
     Connected { count: u32 },
-}
-
-/// A peer that may hold shards.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
-    /// Who.
-    pub peer: PeerId,
-    /// Peers with equal domains fail together.
-    pub domain: u64,
-    /// 0 to 1, better is higher.
-    pub score: f64,
-    /// Smoothed round-trip time.
-    pub rtt: Option<Duration>,
-    /// Bytes per second received from it lately.
-    pub goodput: f64,
 }
 
 /// A peer as the user sees it.

@@ -237,7 +237,7 @@ impl Core for PeerManager {
             In::Restored { records } => self.on_restored(cx, records),
             In::Candidates { request, count, bytes: _, exclude } => self.on_candidates(cx, request, count, &exclude),
             In::Rank { request, peers } => self.on_rank(cx, request, &peers),
-            In::Report { peer, outcome } => self.on_report(cx, peer, outcome),
+            In::Report { peer, report } => self.on_report(cx, peer, report),
             In::List { request } => self.on_list(cx, request),
             In::Add { peer, addresses } => self.on_add(cx, peer, addresses),
             In::Ban { peer, reason } => self.on_ban(cx, peer, &reason),

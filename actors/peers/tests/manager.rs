@@ -6,7 +6,7 @@ use ed25519_dalek::SigningKey;
 use pangea_kernel::testbed::{EPOCH, Testbed};
 use pangea_peers::{
     Config, PeerManager, Record,
-    api::{In, Out, Outcome},
+    api::{In, Out, Report},
 };
 use pangea_protocols::{
     Address, PeerId,
@@ -46,8 +46,8 @@ fn connect(bed: &mut Testbed<PeerManager>, n: u32) -> Vec<Out> {
     bed.send(In::Net(Event::Connected { peer: id(n), address: at(n), inbound: true }))
 }
 
-fn report(bed: &mut Testbed<PeerManager>, n: u32, outcome: Outcome) -> Vec<Out> {
-    bed.send(In::Report { peer: id(n), outcome })
+fn report(bed: &mut Testbed<PeerManager>, n: u32, report: Report) -> Vec<Out> {
+    bed.send(In::Report { peer: id(n), report })
 }
 
 fn dials(out: &[Out]) -> Vec<PeerId> {
@@ -191,7 +191,7 @@ fn trimming_takes_the_worst_and_spares_pinned_busy_and_young_peers() {
         connect(&mut bed, n);
     }
     assert!(hangups(&bed.advance(SECOND * 10)).is_empty(), "all are young");
-    report(&mut bed, 2, Outcome::Delivered { bytes: 1 << 20, took: SECOND });
+    report(&mut bed, 2, Report::Delivered { bytes: 1 << 20, took: SECOND });
     let gone: BTreeSet<PeerId> = hangups(&bed.advance(SECOND * 25)).into_iter().collect();
     assert_eq!(gone.len(), 5, "from 9 down to the target of 4");
     assert!(!gone.contains(&id(1)) && !gone.contains(&id(2)));
@@ -205,7 +205,7 @@ fn a_bad_proof_closes_every_gate_at_once_and_a_day_opens_them_again() {
         connect(&mut bed, n);
     }
     assert_eq!(candidates(&mut bed, 5).len(), 2);
-    let out = report(&mut bed, 1, Outcome::BadProof);
+    let out = report(&mut bed, 1, Report::BadProof);
     assert!(out.contains(&Out::Allow { peer: id(1), allowed: false }));
     assert!(out.iter().any(|out| matches!(out, Out::Save { records } if records.len() == 1)), "a crash pardons nobody");
     assert_eq!(candidates(&mut bed, 5), [id(2)]);
@@ -220,7 +220,7 @@ fn a_peer_that_lost_a_shard_gets_no_new_ones_but_is_still_read_from() {
     for n in 1..=2 {
         connect(&mut bed, n);
     }
-    report(&mut bed, 1, Outcome::Lost);
+    report(&mut bed, 1, Report::Lost);
     assert_eq!(candidates(&mut bed, 5), [id(2)]);
     let out = bed.send(In::Rank { request: 7, peers: vec![id(2), id(1), id(77)] });
     let [Out::Ranked { request: 7, candidates }] = out.as_slice() else { panic!("{out:?}") };
@@ -378,7 +378,7 @@ fn better_peers_are_drawn_more_often_and_newcomers_are_not_starved() {
     }
     for n in 1..=10 {
         for _ in 0..200 {
-            report(&mut bed, n, Outcome::Delivered { bytes: 1 << 20, took: SECOND / 100 });
+            report(&mut bed, n, Report::Delivered { bytes: 1 << 20, took: SECOND / 100 });
         }
     }
     let (mut proven, mut new) = (0, 0);
@@ -398,7 +398,7 @@ fn the_user_sees_the_best_connected_peers_first() {
     for n in 1..=3 {
         connect(&mut bed, n);
     }
-    (0..30).for_each(|_| drop(report(&mut bed, 2, Outcome::Delivered { bytes: 1 << 20, took: SECOND })));
+    (0..30).for_each(|_| drop(report(&mut bed, 2, Report::Delivered { bytes: 1 << 20, took: SECOND })));
     let out = bed.send(In::List { request: 3 });
     let [Out::Listed { request: 3, peers }] = out.as_slice() else { panic!("{out:?}") };
     assert_eq!((peers[0].peer, peers[0].state, peers[0].bytes_in), (id(2), "good", 30 << 20));
@@ -420,8 +420,8 @@ fn live(steps: &[(u8, u32)]) -> (Vec<Vec<Out>>, Testbed<PeerManager>) {
             2 => bed.send(In::Net(Event::Disconnected { peer, reason: String::new() })),
             3 => bed.send(In::Net(Event::DialFailed { peer, reason: String::new() })),
             4 => bed.send(In::Net(Event::Discovered { peer, addresses: vec![address], source: Source::Dht })),
-            5 => report(&mut bed, *n, Outcome::Delivered { bytes: 1 << 20, took: SECOND }),
-            6 => report(&mut bed, *n, Outcome::BadProof),
+            5 => report(&mut bed, *n, Report::Delivered { bytes: 1 << 20, took: SECOND }),
+            6 => report(&mut bed, *n, Report::BadProof),
             7 => bed.send(In::Ban { peer, reason: "test".into() }),
             _ => bed.advance(SECOND * *n),
         });

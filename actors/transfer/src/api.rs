@@ -1,20 +1,22 @@
 //! The whole interface of the two transfer actors: [`upload`] and [`download`].
 //!
-//! Types of the CES actor cannot be named here (actors do not see each other); the wiring converts.
+//! What both transfer and other actors need is in `pangea_protocols`: actors do not see each other.
 
 use bytes::Bytes;
 use pangea_protocols::{
     Address, Cid, JobId, PeerId,
+    encoded::{EncodedEnd, Profile},
     files::Source,
     job::JobEvent,
-    manifest::{Codec, RootBody, StripeRecord},
+    manifest::{RootBody, StripeRecord},
     merkle::StripeProof,
     net::{self, Class},
-    ticket::ReadKey,
     wire::Frame,
 };
 use serde::{Deserialize, Serialize};
 use std::{ops::Range, time::Duration};
+
+pub use pangea_protocols::peers::{Candidate, Report};
 
 /// How many shards, and of them how many parity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,38 +28,6 @@ pub enum Redundancy {
     Fixed { k: u8, m: u8 },
 }
 
-/// A peer that may hold shards, as the peer manager sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
-    /// Who.
-    pub peer: PeerId,
-    /// Peers with equal domains (one /24, one owner) fail together. Loopback peers count as one each.
-    pub domain: u64,
-    /// 0 to 1, better is higher.
-    pub score: f64,
-    /// Smoothed round-trip time, if known.
-    pub rtt: Option<Duration>,
-    /// Bytes per second received from it lately, 0 if unknown.
-    pub goodput: f64,
-}
-
-/// What a transfer learned of a peer. To the peer manager.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Report {
-    /// A verified shard arrived after `took`.
-    Delivered { bytes: u64, took: Duration },
-    /// A receipt arrived.
-    Stored { bytes: u64, took: Duration },
-    /// A shard or receipt did not verify: provable misconduct.
-    BadProof,
-    /// It signed for a shard and says it has none.
-    Lost,
-    /// No answer in time.
-    TimedOut,
-    /// It refused (quota, busy, denied).
-    Refused,
-}
-
 /// The uploader.
 pub mod upload {
     use super::*;
@@ -65,8 +35,8 @@ pub mod upload {
     /// What it receives.
     #[derive(Clone, Debug, Serialize, Deserialize)]
     pub enum In {
-        /// Store a source. `profile` is passed through to CES (0 fast, 1 balanced, 2 small).
-        Put { job: JobId, source: Source, redundancy: Redundancy, profile: u8, lease: Duration },
+        /// Store a source. `profile` is passed through to CES.
+        Put { job: JobId, source: Source, redundancy: Redundancy, profile: Profile, lease: Duration },
         /// The user gave up: release grants, drop what was stored, answer `Failed(Interrupted)`.
         Cancel { job: JobId },
         /// From the peer manager, best first.
@@ -74,7 +44,7 @@ pub mod upload {
         /// From CES.
         Encoded { job: JobId, index: u64, record: StripeRecord, shards: Vec<(Bytes, StripeProof)> },
         /// From CES.
-        EncodedAll { job: JobId, end: End },
+        EncodedAll { job: JobId, end: EncodedEnd },
         /// From CES or files: it cannot go on.
         SourceFailed { job: JobId },
         /// From the network: store protocol answers only.
@@ -98,36 +68,13 @@ pub mod upload {
         Stalled { job: JobId },
     }
 
-    /// The end of the encoded stream; see `ces::api::EncodedEnd`.
-    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-    pub struct End {
-        /// Stripes emitted.
-        pub stripes: u64,
-        /// Plaintext bytes.
-        pub raw_len: u64,
-        /// Object name for key derivation.
-        pub object: [u8; 16],
-        /// Read key: kept for the catalog, never sent.
-        pub key: ReadKey,
-        /// Encrypted private part.
-        pub private: Vec<u8>,
-        /// File or directory name.
-        pub name: String,
-        /// True for a directory.
-        pub directory: bool,
-        /// Content that goes into the root block.
-        pub inline: Option<(Codec, Vec<u8>)>,
-        /// Links and special files left out.
-        pub skipped: u64,
-    }
-
     /// What it emits.
     #[derive(Clone, Debug)]
     pub enum Out {
         /// To the peer manager: up to `count` peers that may hold `bytes` each, none of `exclude`.
         Candidates { request: u64, count: u16, bytes: u64, exclude: Vec<PeerId> },
         /// To CES.
-        Encode { job: JobId, source: Source, k: u8, m: u8, profile: u8 },
+        Encode { job: JobId, source: Source, k: u8, m: u8, profile: Profile },
         /// To CES.
         Credit { job: JobId, stripes: u32 },
         /// To CES.

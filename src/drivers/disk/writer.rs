@@ -148,7 +148,7 @@ impl Writer {
             Job::Delete { tag, owner, shards } => {
                 if let Err(error) = self.on_delete(tag, owner, shards) {
                     tracing::error!(%error, "shards not deleted");
-                    self.shared.emit(Event::Deleted { tag, count: 0, roots: Vec::new(), usage: self.usage() });
+                    self.shared.emit(Event::DeleteFailed { tag, error });
                 }
             }
             Job::Expire { tag, now_unix } => self.on_expire(tag, now_unix),
@@ -351,7 +351,7 @@ impl Writer {
         if let Err(error) = written {
             tracing::error!(%error, "shards not deleted");
             self.group = Group::default();
-            self.shared.emit(Event::Deleted { tag, count: 0, roots: Vec::new(), usage: self.usage() });
+            self.shared.emit(Event::DeleteFailed { tag, error });
         }
     }
 

@@ -249,6 +249,17 @@ fn a_drop_reaches_the_disk_in_the_name_of_its_sender_and_is_counted() {
 }
 
 #[test]
+fn a_drop_that_the_disk_could_not_make_durable_is_refused_and_frees_its_place() {
+    let mut world = World::new(pangea_chunks::Config { questions_per_peer_max: 1, ..config() });
+    for request in [7, 8] {
+        let out = world.store(ALICE, Store::Drop { request, shards: vec![leaf(1, 10).shard] });
+        let [Out::Disk(Command::Delete { tag, .. })] = out[..] else { panic!("{out:?}") };
+        let failed = world.disk(Event::DeleteFailed { tag, error: Failure::Io("broken".into()) });
+        assert_eq!(reason(&failed), Refusal::Io);
+    }
+}
+
+#[test]
 fn a_peer_that_has_gone_is_not_answered_but_its_shards_and_grants_stay() {
     let mut world = World::new(config());
     let grant = world.reserve(ALICE, 1000, 10).unwrap();

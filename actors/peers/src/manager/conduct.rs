@@ -2,7 +2,7 @@
 
 use super::PeerManager;
 use crate::{
-    api::{Out, Outcome},
+    api::{Out, Report},
     standing::{self, AUDIT_HALF_LIFE_S, REQUEST_HALF_LIFE_S, State, VIOLATION_HALF_LIFE_S},
 };
 use pangea_kernel::Cx;
@@ -17,19 +17,19 @@ const REFUSED: Duration = Duration::from_secs(60);
 const GOODPUT_BYTES_MIN: u64 = 16 << 10;
 
 impl PeerManager {
-    pub(super) fn on_report(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, outcome: Outcome) {
+    pub(super) fn on_report(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, report: Report) {
         let (now, unix) = (cx.now(), cx.unix());
         if peer == self.me {
             return;
         }
-        if outcome == Outcome::Violation {
+        if report == Report::Violation {
             return self.on_violation(cx, peer, "broke a rule of a protocol");
         }
         let Some(found) = self.book.enter(peer, now, unix, cx.rng("evict")) else { return };
         let (record, unix) = (&mut found.record, unix.0);
         let goodput = |bytes: u64, took: Duration| bytes as f64 / took.as_secs_f64().max(1e-6);
-        match outcome {
-            Outcome::Delivered { bytes, took } => {
+        match report {
+            Report::Delivered { bytes, took } => {
                 record.bytes_in = record.bytes_in.saturating_add(bytes);
                 record.verified = record.verified.saturating_add(1);
                 record.requests.count(true, unix, REQUEST_HALF_LIFE_S);
@@ -40,7 +40,7 @@ impl PeerManager {
                 }
                 found.busy_until = now + BUSY;
             }
-            Outcome::Stored { bytes, took } => {
+            Report::Stored { bytes, took } => {
                 record.bytes_out = record.bytes_out.saturating_add(bytes);
                 record.verified = record.verified.saturating_add(1);
                 record.requests.count(true, unix, REQUEST_HALF_LIFE_S);
@@ -49,20 +49,20 @@ impl PeerManager {
                 }
                 found.busy_until = now + BUSY;
             }
-            Outcome::BadProof => {
+            Report::BadProof => {
                 record.validity.count(false, unix, AUDIT_HALF_LIFE_S);
                 if standing::quarantine(record, "a shard or receipt from it did not verify", unix) {
                     return self.follow(cx, peer);
                 }
             }
-            Outcome::Lost => record.audits.count(false, unix, AUDIT_HALF_LIFE_S),
-            Outcome::TimedOut => record.requests.count(false, unix, REQUEST_HALF_LIFE_S),
+            Report::Lost => record.audits.count(false, unix, AUDIT_HALF_LIFE_S),
+            Report::TimedOut => record.requests.count(false, unix, REQUEST_HALF_LIFE_S),
             // To refuse is honest: it costs nothing but the place in the queue.
-            Outcome::Refused => {
+            Report::Refused => {
                 record.refusals = record.refusals.saturating_add(1);
                 found.refused_until = now + REFUSED;
             }
-            Outcome::Violation => {}
+            Report::Violation => {}
         }
         self.reassess(cx, peer);
     }

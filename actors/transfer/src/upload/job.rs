@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::{
         Candidate,
-        upload::{End, Out, Timer},
+        upload::{Out, Timer},
     },
     placement,
 };
@@ -23,6 +23,7 @@ use bytes::Bytes;
 use pangea_kernel::TimerId;
 use pangea_protocols::{
     Cid, PeerId, ShardId,
+    encoded::EncodedEnd,
     job::{ErrorKind, JobError, JobEvent, Stored},
     manifest::{Codec, Content, RECORDS_MAX, StripeRecord},
     merkle::StripeProof,
@@ -93,7 +94,7 @@ pub struct Job {
     /// Their plaintext bytes.
     pub encoded_bytes: u64,
     /// The end of the source.
-    pub end: Option<End>,
+    pub end: Option<EncodedEnd>,
     /// Retired stripes.
     pub ledger: Ledger,
     /// Blocks made.
@@ -289,7 +290,7 @@ impl Job {
     }
 
     /// The source has ended.
-    pub fn on_encoded_all(&mut self, end: End) {
+    pub fn on_encoded_all(&mut self, end: EncodedEnd) {
         let bytes = if end.inline.is_some() { end.raw_len } else { self.encoded_bytes };
         if end.stripes != self.encoded || end.raw_len != bytes || self.end.is_some() {
             let text = format!(

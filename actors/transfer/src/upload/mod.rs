@@ -50,6 +50,7 @@ pub use limits::Limits;
 use pangea_kernel::{Core, Cx};
 use pangea_protocols::{
     JobId, PeerId, ShardId,
+    encoded::Profile,
     files::Source,
     job::{ErrorKind, JobError, JobEvent, Outcome},
     net::{Class, SendError},
@@ -222,7 +223,7 @@ struct Put {
     job: JobId,
     source: Source,
     redundancy: Redundancy,
-    profile: u8,
+    profile: Profile,
     lease: Duration,
 }
 

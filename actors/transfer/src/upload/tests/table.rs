@@ -12,6 +12,7 @@ use ed25519_dalek::SigningKey;
 use pangea_kernel::testbed::{EPOCH, Testbed};
 use pangea_protocols::{
     JobId, PeerId, ShardId,
+    encoded::Profile,
     files::Source,
     job::{ErrorKind, JobEvent},
     net::Class,
@@ -33,7 +34,7 @@ fn bed() -> Testbed<Uploader> {
 
 fn put(job: u64, redundancy: Redundancy) -> In {
     let source = Source::Stream { name: "x".into() };
-    In::Put { job: JobId(job), source, redundancy, profile: 0, lease: Duration::from_secs(1000) }
+    In::Put { job: JobId(job), source, redundancy, profile: Profile::Fast, lease: Duration::from_secs(1000) }
 }
 
 fn candidate(peer: PeerId) -> Candidate {

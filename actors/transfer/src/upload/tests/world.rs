@@ -5,7 +5,7 @@
 use crate::{
     api::{
         Candidate, Redundancy, Report,
-        upload::{End, In, Out},
+        upload::{In, Out},
     },
     upload::{Limits, Uploader},
 };
@@ -14,6 +14,7 @@ use ed25519_dalek::SigningKey;
 use pangea_kernel::{Draw, Seed, testbed::Testbed};
 use pangea_protocols::{
     Cid, Hash, JobId, PeerId, ShardId,
+    encoded::{EncodedEnd, Profile},
     files::Source,
     job::{JobEvent, Outcome, Progress, Stored},
     manifest::{self, Codec, Content, FRAME_BYTES, NO_HOLDER, Node, RootBody, StripeRecord},
@@ -175,7 +176,13 @@ impl World {
 
     pub fn put(&mut self, redundancy: Redundancy) {
         let source = Source::Stream { name: "x".into() };
-        self.deliver(In::Put { job: JOB, source, redundancy, profile: 1, lease: Duration::from_secs(86_400) });
+        self.deliver(In::Put {
+            job: JOB,
+            source,
+            redundancy,
+            profile: Profile::Balanced,
+            lease: Duration::from_secs(86_400),
+        });
     }
 
     /// Puts and runs to the end of the job; panics if it has none within an hour of virtual time.
@@ -296,10 +303,10 @@ impl World {
         }
     }
 
-    fn end(&self) -> End {
+    fn end(&self) -> EncodedEnd {
         let inline = self.source.inline.then(|| (Codec::Store, vec![1; 116]));
         let raw_len = if self.source.inline { 100 } else { self.records.values().map(|r| u64::from(r.raw_len)).sum() };
-        End {
+        EncodedEnd {
             stripes: self.records.len() as u64,
             raw_len,
             object: [9; 16],
