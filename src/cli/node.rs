@@ -212,7 +212,14 @@ pub(crate) async fn status(session: &Session<'_>, args: StatusArgs) -> Result<()
 pub(crate) async fn stop(session: &Session<'_>) -> Result<(), CliError> {
     session.answer(session.client.shutdown()).await?;
     session.output.say("stopping");
-    let gone = tokio::time::timeout(STOP_TIMEOUT, session.client.closed()).await;
+    // The connection ends before the disk is synced and the directory is free for the next node.
+    let gone = async {
+        session.client.closed().await;
+        while session.home.is_in_use() {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    };
+    let gone = tokio::time::timeout(STOP_TIMEOUT, gone).await;
     gone.map_err(|_| CliError::new(ErrorKind::Unreachable, "the node has not stopped yet").help("look at its log"))?;
     if session.output.json {
         return session.output.value(&json!({ "stopped": true }));

@@ -91,7 +91,7 @@ impl State {
             let left = self.progress.total_bytes.map_or(0, |total| total.saturating_sub(self.progress.done_bytes));
             // A time that does not fit a duration is not worth showing.
             if let Ok(left) = Duration::try_from_secs_f64(left as f64 / rate)
-                && !left.is_zero()
+                && left.as_secs() > 0
             {
                 parts.push(format!("{} left", format::span(left)));
             }

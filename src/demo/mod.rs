@@ -171,7 +171,7 @@ async fn act(demo: &Demo, dir: &Path) -> anyhow::Result<Report> {
     stage.say(&format!("{} nodes found each other after {:.1} s.", demo.nodes, start_ms as f64 / 1e3));
     let mut objects = Vec::new();
     for path in &paths {
-        let object = stage.store(&cluster, &clients, path).await;
+        let object = stage.store(&cluster, &clients, path, objects.is_empty()).await;
         objects.push(object.with_context(|| format!("{}", path.display()))?);
     }
     let mut stories = Vec::new();
@@ -234,16 +234,18 @@ impl Stage {
         }
     }
 
-    /// Puts `path` at the first node.
-    async fn store(&self, cluster: &Cluster, clients: &[Client], path: &Path) -> anyhow::Result<Object> {
+    /// Puts `path` at the first node. Where the shards of the first object went is told node by node.
+    async fn store(&self, cluster: &Cluster, clients: &[Client], path: &Path, first: bool) -> anyhow::Result<Object> {
         let path = fs::canonicalize(path).context("cannot be read")?;
         let hash = trees::hash(&path)?;
         self.say(&format!("\nnode 0 stores {} …", path.display()));
         let started = Instant::now();
         let stored = put(&clients[0], &path).await?;
         let put_ms = millis(started);
-        let rows = self.rows(cluster, clients, &stored).await?;
-        self.say(&self.picture.placement(&stored, &rows, put_ms));
+        self.say(&self.picture.stored(&stored, put_ms));
+        if first {
+            self.say(&self.picture.table(&self.rows(cluster, clients, &stored).await?));
+        }
         Ok(Object { ticket: clients[0].ticket(stored.cid).await?, stored, hash, put_ms })
     }
 
@@ -277,7 +279,7 @@ impl Stage {
         let get_ms = millis(started);
         if !victims.is_empty() {
             victims.iter().for_each(|victim| cluster.kill(*victim));
-            self.say(&self.picture.losses(&self.rows(cluster, clients, &stored).await?));
+            self.say(&self.picture.table(&self.rows(cluster, clients, &stored).await?));
         }
         let intact = trees::hash(&to)? == hash;
         trees::remove(&to)?;
