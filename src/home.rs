@@ -111,6 +111,12 @@ impl Home {
         Ok(())
     }
 
+    /// True while a node runs in this directory, however little of it is left.
+    pub fn is_in_use(&self) -> bool {
+        File::open(self.dir.join("lock"))
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Takes the lock, which the kernel releases when the process ends, however it ends.
     ///
     /// # Errors

@@ -194,7 +194,13 @@ fn info_stored(session: &Session<'_>, stored: &Stored, peers: &[PeerView]) -> Re
         ("cid", stored.cid.to_string()),
         ("kind", if stored.directory { "directory" } else { "file" }.into()),
         ("size", format!("{}, {} stored", format::size(stored.raw_bytes), format::size(stored.stored_bytes))),
-        ("code", format!("{}, {}", store::redundancy_text(stored), format::count(stored.stripes, "stripe"))),
+        (
+            "code",
+            match stored.stripes {
+                0 => store::redundancy_text(stored),
+                stripes => format!("{}, {}", store::redundancy_text(stored), format::count(stripes, "stripe")),
+            },
+        ),
         ("missing", format::count(stored.missing_shards, "shard")),
         ("sealed", format::age(stored.sealed_unix, now)),
         ("holders", format!("{reachable} of {} connected now", holders.len())),

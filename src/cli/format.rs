@@ -67,6 +67,11 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if hidden(c) { c.escape_unicode().collect() } else { vec![c] }).collect()
 }
 
+/// The same for text of several lines. Lines after the first are indented, so that none can pass for another message.
+pub(crate) fn printable_lines(text: &str) -> String {
+    text.trim_end().lines().map(printable).collect::<Vec<_>>().join("\n  ")
+}
+
 /// Reads `90d`, `12h`, `30s`; a number alone is seconds.
 pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
     let units = SPANS.iter().copied().chain([("", 1)]);
@@ -133,6 +138,14 @@ mod tests {
         assert_eq!(printable("plain ünïcödé 名"), "plain ünïcödé 名");
         assert_eq!(printable("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\u{a}");
         assert_eq!(printable("gpj\u{202e}exe"), "gpj\\u{202e}exe");
+    }
+
+    #[test]
+    fn lines_of_an_error_stay_lines_and_cannot_pass_for_another_message() {
+        assert_eq!(
+            printable_lines("bad file:\n1 | x\nhelp: run rm\u{1b}[2J\n"),
+            "bad file:\n  1 | x\n  help: run rm\\u{1b}[2J"
+        );
     }
 
     #[test]

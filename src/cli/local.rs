@@ -83,7 +83,7 @@ fn layers(home: &Home, args: &NodeArgs) -> Result<Layers, CliError> {
 
 /// Log lines go to standard error.
 fn start_logging(config: &Config) -> Result<(), CliError> {
-    let filter = EnvFilter::builder().parse(&config.log.level).map_err(|error| {
+    let filter = EnvFilter::builder().parse(log_filter(&config.log.level)).map_err(|error| {
         CliError::usage(format!("log.level: {error}")).help("write error, warn, info, debug, trace or a filter")
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -92,6 +92,15 @@ fn start_logging(config: &Config) -> Result<(), CliError> {
         LogFormat::Json => builder.json().init(),
     }
     Ok(())
+}
+
+/// A level alone is about Pangea: the libraries below it are heard when something is broken, or when a filter asks.
+fn log_filter(level: &str) -> String {
+    match level.to_ascii_lowercase().as_str() {
+        level @ ("error" | "warn" | "info") => format!("error,pangea={level}"),
+        level @ ("debug" | "trace") => format!("warn,pangea={level}"),
+        _ => level.to_owned(),
+    }
 }
 
 /// Prints the node's id.
@@ -204,6 +213,24 @@ impl From<RunError> for CliError {
             RunError::Start(StartError::Identity(error)) => error.into(),
             RunError::Control(error) => error.into(),
             error => Self::failed(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_alone_keeps_libraries_calm_and_a_filter_is_taken_as_it_is() {
+        for (level, want) in [
+            ("info", "error,pangea=info"),
+            ("DEBUG", "warn,pangea=debug"),
+            ("off", "off"),
+            ("info,libp2p_kad=debug", "info,libp2p_kad=debug"),
+        ] {
+            assert_eq!(log_filter(level), want);
+            assert!(EnvFilter::builder().parse(log_filter(level)).is_ok(), "{level}");
         }
     }
 }

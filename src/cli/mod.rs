@@ -126,7 +126,10 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CliError> {
         Command::Ls(args) => session::run(&global, output, async |session| catalog::ls(session, args).await),
         Command::Info(args) => session::run(&global, output, async |session| catalog::info(session, args).await),
         Command::Peers(args) => session::run(&global, output, async |session| peers::peers(session, args).await),
-        Command::Status(_) => session::run(&global, output, async |session| node::status(session).await),
+        Command::Status(args) => {
+            let patience = args.wait.map_or(Duration::ZERO, |_| global.timeout);
+            session::run_after(patience, &global, output, async |session| node::status(session, args).await)
+        }
         Command::Stop(_) => session::run(&global, output, async |session| node::stop(session).await),
         Command::Completions(args) => node::completions(&args, &mut Cli::command(), output),
         Command::ExitCodes(_) => output.text(error::EXIT_CODES),

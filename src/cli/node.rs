@@ -9,6 +9,9 @@ use std::{path::PathBuf, time::Duration};
 /// A node that stops flushes its disk first; one that takes longer is stuck.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Between two questions to a node whose peers are waited for.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
 /// Make a node's directory: its identity and a commented settings file
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Nothing that exists is overwritten.
@@ -55,8 +58,13 @@ pub(crate) struct IdArgs {}
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   pangea status
+  pangea status --wait 5 --timeout 2m   # for scripts: until 5 peers are connected
   pangea status --json")]
-pub(crate) struct StatusArgs {}
+pub(crate) struct StatusArgs {
+    /// Wait until the node runs and has this many peers connected, at most --timeout
+    #[arg(long, value_name = "PEERS")]
+    pub wait: Option<u32>,
+}
 
 /// Stop the running node and wait until it has stopped
 #[derive(Debug, clap::Args)]
@@ -138,8 +146,24 @@ pub(crate) struct CompletionsArgs {
   pangea exit-codes")]
 pub(crate) struct ExitCodesArgs {}
 
-pub(crate) async fn status(session: &Session<'_>) -> Result<(), CliError> {
-    let status = session.answer(session.client.status()).await?;
+pub(crate) async fn status(session: &Session<'_>, args: StatusArgs) -> Result<(), CliError> {
+    let mut status = session.answer(session.client.status()).await?;
+    let enough = |connected: u32| args.wait.is_none_or(|peers| connected >= peers);
+    let waiting = async {
+        while !enough(status.peers_connected) {
+            tokio::time::sleep(ASK_AGAIN).await;
+            status = session.answer(session.client.status()).await?;
+        }
+        Ok::<(), CliError>(())
+    };
+    match tokio::time::timeout(session.timeout, waiting).await {
+        Ok(waited) => waited?,
+        Err(_) => {
+            let (peers, wait) = (format::count(status.peers_connected.into(), "peer"), args.wait.unwrap_or_default());
+            let message = format!("{peers} connected after {}, not {wait}", format::span(session.timeout));
+            return Err(CliError::new(ErrorKind::Unreachable, message).help("see who is known with `pangea peers`"));
+        }
+    }
     let chunks = &status.chunks;
     if session.output.json {
         return session.output.value(&json!({
@@ -188,7 +212,14 @@ pub(crate) async fn status(session: &Session<'_>) -> Result<(), CliError> {
 pub(crate) async fn stop(session: &Session<'_>) -> Result<(), CliError> {
     session.answer(session.client.shutdown()).await?;
     session.output.say("stopping");
-    let gone = tokio::time::timeout(STOP_TIMEOUT, session.client.closed()).await;
+    // The connection ends before the disk is synced and the directory is free for the next node.
+    let gone = async {
+        session.client.closed().await;
+        while session.home.is_in_use() {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    };
+    let gone = tokio::time::timeout(STOP_TIMEOUT, gone).await;
     gone.map_err(|_| CliError::new(ErrorKind::Unreachable, "the node has not stopped yet").help("look at its log"))?;
     if session.output.json {
         return session.output.value(&json!({ "stopped": true }));

@@ -90,7 +90,6 @@ impl Output {
     /// `error: …` and `  help: …`, or one JSON object, on standard error.
     pub(crate) fn error(&self, error: &CliError) {
         let mut err = io::stderr().lock();
-        let message = format::printable(&error.message);
         if self.json {
             let value = serde_json::json!({
                 "error": { "kind": format!("{:?}", error.kind).to_lowercase(), "message": error.message,
@@ -101,6 +100,7 @@ impl Output {
         }
         let red = Style::new().red().bold().force_styling(self.colors_err);
         let cyan = Style::new().cyan().force_styling(self.colors_err);
+        let message = format::printable_lines(&error.message);
         let _ = writeln!(err, "{} {message}", red.apply_to("error:"));
         if let Some(help) = &error.help {
             let _ = writeln!(err, "  {} {}", cyan.apply_to("help:"), format::printable(help));

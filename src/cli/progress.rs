@@ -50,6 +50,12 @@ impl State {
         Self { kind, progress: Progress::default(), code: None }
     }
 
+    /// The same, of `bytes` bytes if that is known before the network tells.
+    fn expecting(mut self, bytes: Option<u64>) -> Self {
+        self.progress.total_bytes = bytes;
+        self
+    }
+
     /// Learns from news.
     pub fn on_news(&mut self, news: &News) {
         match news {
@@ -75,7 +81,7 @@ impl State {
     /// One line: bar or shards, amounts, speed, time to go.
     pub fn render(&self, elapsed: Duration) -> String {
         let mut parts = vec![match self.kind {
-            Kind::Put if self.is_one_stripe() => self.shards(),
+            Kind::Put if self.counts_shards() => self.shards(),
             _ => self.amounts(),
         }];
         let seconds = elapsed.as_secs_f64();
@@ -85,7 +91,7 @@ impl State {
             let left = self.progress.total_bytes.map_or(0, |total| total.saturating_sub(self.progress.done_bytes));
             // A time that does not fit a duration is not worth showing.
             if let Ok(left) = Duration::try_from_secs_f64(left as f64 / rate)
-                && !left.is_zero()
+                && left.as_secs() > 0
             {
                 parts.push(format!("{} left", format::span(left)));
             }
@@ -98,8 +104,11 @@ impl State {
         parts.join("  ")
     }
 
-    fn is_one_stripe(&self) -> bool {
-        self.code.is_some() && self.progress.total_bytes.is_some_and(|total| total <= FRAME_BYTES as u64)
+    /// One stripe is. An object that is kept whole is readable without shards.
+    fn counts_shards(&self) -> bool {
+        let Some((k, _)) = self.code else { return false };
+        let kept_whole = self.progress.done_bytes > 0 && self.progress.shards < u64::from(k);
+        !kept_whole && self.progress.total_bytes.is_some_and(|total| total <= FRAME_BYTES as u64)
     }
 
     fn shards(&self) -> String {
@@ -164,7 +173,7 @@ pub(crate) struct Display {
 }
 
 impl Display {
-    pub(crate) fn new(output: &Output, kind: Kind) -> Self {
+    pub(crate) fn new(output: &Output, kind: Kind, bytes: Option<u64>) -> Self {
         let drawn = match (kind, output.json_progress, output.quiet || output.json) {
             (Kind::Silent, ..) => Drawn::Nothing,
             (_, true, _) => Drawn::Json,
@@ -174,7 +183,7 @@ impl Display {
         };
         #[allow(clippy::disallowed_methods, reason = "speed is shown to a person; no core sees this clock")]
         let started = Instant::now();
-        Self { state: State::new(kind), drawn, started }
+        Self { state: State::new(kind).expecting(bytes), drawn, started }
     }
 
     pub(crate) fn on_news(&mut self, news: &News) {
@@ -250,6 +259,19 @@ mod tests {
             let progress = Progress { shards, ..bytes(0, 0, Some(1000)) };
             assert_eq!(put(progress).render(Duration::ZERO), want);
         }
+    }
+
+    #[test]
+    fn an_object_that_is_kept_whole_is_shown_by_its_bytes() {
+        let line = put(bytes(1000, 1000, Some(1000))).render(Duration::ZERO);
+        assert_eq!(line, "████████████████████████ 100%  1000 B of 1000 B readable");
+    }
+
+    #[test]
+    fn a_put_of_a_file_has_an_end_before_the_network_tells_it() {
+        let mut state = State::new(Kind::Put).expecting(Some(100 * MIB));
+        state.on_news(&News::Event(JobEvent::Progress { job: JOB, progress: bytes(50 * MIB, 50 * MIB, None) }));
+        assert_eq!(state.percent(), Some(50));
     }
 
     #[test]

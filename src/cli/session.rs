@@ -9,7 +9,7 @@ use super::{
     progress::{Display, Kind},
 };
 use crate::{
-    control::{Client, client::RemoteJob},
+    control::{Client, ControlError, client::RemoteJob},
     home::Home,
     node::handle::News,
 };
@@ -17,7 +17,7 @@ use pangea_protocols::{
     job::{ErrorKind, JobError, JobEvent, Outcome, Stored},
     manifest::DirectoryIndex,
 };
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::LocalSet,
@@ -27,10 +27,15 @@ use tokio::{
 /// A node answers within this, or something is wrong with it. Jobs have limits of their own.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Between two attempts to reach a node that starts.
+const CONNECT_AGAIN: Duration = Duration::from_millis(20);
+
 /// What a command needs.
 pub(crate) struct Session<'a> {
     pub client: Client,
     pub output: &'a Output,
+    /// Whose node it is.
+    pub home: Home,
     /// From `--timeout`.
     pub timeout: Duration,
 }
@@ -58,13 +63,35 @@ pub(crate) fn run(
     output: &Output,
     command: impl AsyncFnOnce(&Session<'_>) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let home = Home::resolve(global.home.clone()).map_err(|error| CliError::failed(error.to_string()))?;
+    run_after(Duration::ZERO, global, output, command)
+}
+
+/// The same for a node that may need up to `patience` to start.
+pub(crate) fn run_after(
+    patience: Duration,
+    global: &Global,
+    output: &Output,
+    command: impl AsyncFnOnce(&Session<'_>) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let home = Home::resolve(global.home.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::io("cannot start", &error))?;
     LocalSet::new().block_on(&runtime, async {
-        let client = Client::connect(home.dir()).await?;
-        command(&Session { client, output, timeout: global.timeout }).await
+        let client = match time::timeout(patience, connect_when_it_runs(home.dir())).await {
+            Ok(client) => client?,
+            Err(_) => Client::connect(home.dir()).await?,
+        };
+        command(&Session { client, output, home, timeout: global.timeout }).await
     })
+}
+
+async fn connect_when_it_runs(home: &Path) -> Result<Client, ControlError> {
+    loop {
+        match Client::connect(home).await {
+            Err(ControlError::NoNode { .. }) => time::sleep(CONNECT_AGAIN).await,
+            done => return done,
+        }
+    }
 }
 
 impl Session<'_> {
@@ -88,7 +115,17 @@ impl Session<'_> {
 
     /// Follows a job to its end, shows its progress and tells what it achieved.
     pub(crate) async fn follow(&self, job: &RemoteJob, kind: Kind) -> Result<(Outcome, Story), CliError> {
-        let mut display = Display::new(self.output, kind);
+        self.follow_bytes(job, kind, None).await
+    }
+
+    /// The same for a job of which this side knows how many bytes it will be.
+    pub(crate) async fn follow_bytes(
+        &self,
+        job: &RemoteJob,
+        kind: Kind,
+        bytes: Option<u64>,
+    ) -> Result<(Outcome, Story), CliError> {
+        let mut display = Display::new(self.output, kind, bytes);
         let result = self.follow_quietly(job, |news| display.on_news(news)).await;
         display.finish();
         result

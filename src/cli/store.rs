@@ -1,7 +1,11 @@
 //! `put`, `rm`, `share`: what this node's owner has stored.
 
 use super::{CliError, format, progress::Kind, session::Session};
-use crate::{control::client::Feed, node::handle::Put};
+use crate::{
+    config::{self, Layers},
+    control::client::Feed,
+    node::handle::Put,
+};
 use bytes::Bytes;
 use pangea_ces::api::Profile;
 use pangea_protocols::{
@@ -44,7 +48,7 @@ pub(crate) struct PutArgs {
     /// Compress fast (LZ4)
     #[arg(long, group = "profile")]
     fast: bool,
-    /// Compress well at a good speed (the default)
+    /// Compress well at a good speed [default, unless the settings name another profile]
     #[arg(long, group = "profile")]
     balanced: bool,
     /// Compress hard
@@ -56,9 +60,9 @@ pub(crate) struct PutArgs {
     /// Parity shards per stripe: as many may be lost
     #[arg(long, value_name = "M", requires = "data", value_parser = parity)]
     parity: Option<u8>,
-    /// Holders keep it this long unless it is renewed
-    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = format::parse_span)]
-    lease: Duration,
+    /// Holders keep it this long [default: that of the settings, 90d unless changed]
+    #[arg(long, value_name = "TIME", value_parser = format::parse_span)]
+    lease: Option<Duration>,
 }
 
 /// Ask the holders of an object to forget it, and remove it from the catalog
@@ -97,11 +101,12 @@ fn parity(text: &str) -> Result<u8, String> {
 }
 
 impl PutArgs {
-    fn profile(&self) -> Profile {
-        match (self.fast, self.small) {
-            (true, _) => Profile::Fast,
-            (_, true) => Profile::Small,
-            _ => Profile::Balanced,
+    fn profile(&self, settings: &config::Put) -> Profile {
+        match (self.fast, self.balanced, self.small) {
+            (true, ..) => Profile::Fast,
+            (_, true, _) => Profile::Balanced,
+            (.., true) => Profile::Small,
+            _ => settings.profile,
         }
     }
 
@@ -137,9 +142,12 @@ impl PutArgs {
 pub(crate) async fn put(session: &Session<'_>, args: PutArgs) -> Result<(), CliError> {
     let redundancy = args.redundancy()?;
     let (source, input) = args.source()?;
-    let put = Put { source, redundancy, profile: args.profile(), lease: args.lease };
+    let settings = Layers::from_file(session.home.config_file())?.environment(std::env::vars())?.config()?.put;
+    let bytes = length(&args.path);
+    let lease = args.lease.unwrap_or(settings.lease.0);
+    let put = Put { source, redundancy, profile: args.profile(&settings), lease };
     let (job, feed) = session.client.put(&put, false).await?;
-    let following = session.follow(&job, Kind::Put);
+    let following = session.follow_bytes(&job, Kind::Put, bytes);
     let (outcome, _) = match (input, feed) {
         (Some(input), Some(feed)) => feed_while(following, input, feed, &job).await?,
         _ => following.await?,
@@ -147,6 +155,11 @@ pub(crate) async fn put(session: &Session<'_>, args: PutArgs) -> Result<(), CliE
     let Outcome::Put(stored) = outcome else { return Err(CliError::failed("the node answered something else")) };
     let ticket = session.client.ticket(stored.cid).await?;
     tell_put(session, &stored, &ticket)
+}
+
+/// Bytes of a regular file: the network learns them at its end, who waits for it wants to know them before.
+fn length(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len())
 }
 
 /// Feeds `input` while `following` shows progress. When the input breaks, the job is cancelled: half a stream must not
@@ -237,7 +250,7 @@ fn tell_put(session: &Session<'_>, stored: &Stored, ticket: &Ticket) -> Result<(
 
 pub(crate) fn redundancy_text(stored: &Stored) -> String {
     match (stored.k, stored.m) {
-        _ if stored.stripes == 0 => "small enough to be kept whole by each".into(),
+        _ if stored.stripes == 0 => "small enough that holders keep it whole".into(),
         (k, m) => format!("any {k} of {} shards restore it", u16::from(k) + u16::from(m)),
     }
 }
@@ -354,14 +367,25 @@ mod tests {
         assert_eq!(size(20), None);
     }
 
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        put: PutArgs,
+    }
+
+    #[test]
+    fn a_profile_flag_wins_over_the_settings() {
+        use clap::Parser;
+        let settings = config::Put { profile: Profile::Small, ..config::Put::default() };
+        let profile = |flags: &[&str]| Line::parse_from(["put", "x"].iter().chain(flags)).put.profile(&settings);
+        assert_eq!(profile(&[]), Profile::Small);
+        assert_eq!(profile(&["--balanced"]), Profile::Balanced);
+        assert_eq!(profile(&["--fast"]), Profile::Fast);
+    }
+
     #[test]
     fn more_shards_than_a_stripe_can_have_are_refused() {
         use clap::Parser;
-        #[derive(Parser)]
-        struct Line {
-            #[command(flatten)]
-            put: PutArgs,
-        }
         let redundancy = |m| Line::parse_from(["put", "x", "--data", "200", "--parity", m]).put.redundancy();
         assert_eq!(redundancy("100").unwrap_err().exit_code(), 2);
         assert_eq!(redundancy("55").unwrap(), Redundancy::Fixed { k: 200, m: 55 });

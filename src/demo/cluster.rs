@@ -5,9 +5,11 @@
 
 use serde::Deserialize;
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdout, Command, Output, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
@@ -49,7 +51,18 @@ pub struct Member {
     pub home: PathBuf,
     /// What it said when it was ready.
     pub ready: Ready,
-    child: Option<Child>,
+    process: Option<Process>,
+}
+
+/// A process that does not outlive this.
+#[derive(Debug)]
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Several node processes. Dropping it kills them.
@@ -108,9 +121,9 @@ impl Cluster {
             }
             starting.push((number, home.clone(), self.spawn(&home)?));
         }
-        for (number, home, child) in starting {
-            let (child, ready) = wait_ready(number, child)?;
-            self.members.push(Member { number, home, ready, child: Some(child) });
+        for (number, home, mut process) in starting {
+            let ready = wait_ready(number, &mut process)?;
+            self.members.push(Member { number, home, ready, process: Some(process) });
         }
         Ok(())
     }
@@ -121,23 +134,21 @@ impl Cluster {
     /// As for [`Cluster::start`].
     pub fn restart(&mut self, number: usize) -> Result<(), ClusterError> {
         let home = self.members[number].home.clone();
-        let (child, ready) = wait_ready(number, self.spawn(&home)?)?;
+        let mut process = self.spawn(&home)?;
+        let ready = wait_ready(number, &mut process)?;
         let member = &mut self.members[number];
-        (member.ready, member.child) = (ready, Some(child));
+        (member.ready, member.process) = (ready, Some(process));
         Ok(())
     }
 
     /// Kills a node as `kill -9` does; returns once it is dead.
     pub fn kill(&mut self, number: usize) {
-        if let Some(mut child) = self.members[number].child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.members[number].process = None;
     }
 
     /// Process id of a living node.
     pub fn pid(&self, number: usize) -> Option<u32> {
-        self.members[number].child.as_ref().map(Child::id)
+        self.members[number].process.as_ref().map(|process| process.0.id())
     }
 
     /// Runs `pangea --home <node> <arguments>` to its end.
@@ -158,6 +169,10 @@ impl Cluster {
     fn command(&self, home: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--home").arg(home).stdin(Stdio::null());
+        // The settings of the user's own node are not for these.
+        std::env::vars_os().map(|(name, _)| name).filter(is_setting).for_each(|name| {
+            command.env_remove(name);
+        });
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         if let Some(first) = self.members.first().and_then(|first| first.ready.addresses.first()) {
             command.env("PANGEA_NETWORK_BOOTSTRAP", first);
@@ -165,43 +180,42 @@ impl Cluster {
         command
     }
 
-    fn spawn(&self, home: &Path) -> Result<Child, ClusterError> {
+    /// In a process group of its own: Ctrl-C is for who runs the cluster.
+    fn spawn(&self, home: &Path) -> Result<Process, ClusterError> {
         let log = std::fs::File::create(home.join("node.log"));
         let log = log.map_err(|error| ClusterError::Io { what: format!("cannot write {}", home.display()), error })?;
         let mut command = self.command(home);
-        command.args(["node", "--json"]).stdout(Stdio::piped()).stderr(log);
-        command.spawn().map_err(|error| ClusterError::Io { what: "cannot run pangea node".to_owned(), error })
+        command.args(["node", "--json"]).stdout(Stdio::piped()).stderr(log).process_group(0);
+        command
+            .spawn()
+            .map(Process)
+            .map_err(|error| ClusterError::Io { what: "cannot run pangea node".to_owned(), error })
     }
 }
 
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        for number in 0..self.members.len() {
-            self.kill(number);
-        }
-    }
+fn is_setting(name: &OsString) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with("PANGEA_"))
 }
 
 /// Waits for the ready line; a thread keeps reading so that the node never blocks on its output.
-fn wait_ready(number: usize, mut child: Child) -> Result<(Child, Ready), ClusterError> {
+fn wait_ready(number: usize, process: &mut Process) -> Result<Ready, ClusterError> {
     let (sender, receiver) = mpsc::channel();
-    if let Some(output) = child.stdout.take() {
-        thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
+    if let Some(output) = process.0.stdout.take() {
+        thread::spawn(move || read_lines(output, &sender));
     }
     let line = receiver.recv_timeout(READY_MAX);
     let ready = line
         .map_err(|error| error.to_string())
         .and_then(|line| serde_json::from_str::<Ready>(&line).map_err(|error| format!("{error} in `{line}`")));
-    match ready {
-        Ok(ready) => Ok((child, ready)),
-        Err(why) => {
-            let _ = child.kill();
-            let ended = child.wait().map(|status| status.to_string()).unwrap_or_default();
-            Err(ClusterError::NotReady { number, why: format!("{why} ({ended})") })
-        }
+    ready.map_err(|why| {
+        let _ = process.0.kill();
+        let ended = process.0.wait().map(|status| status.to_string()).unwrap_or_default();
+        ClusterError::NotReady { number, why: format!("{why} ({ended})") }
+    })
+}
+
+fn read_lines(output: ChildStdout, to: &mpsc::Sender<String>) {
+    for line in BufReader::new(output).lines().map_while(Result::ok) {
+        let _ = to.send(line);
     }
 }

@@ -18,7 +18,7 @@ use pangea_ces::api::{Profile, Selection};
 use pangea_protocols::{
     PeerId,
     files::{Sink, Source},
-    job::{JobEvent, Outcome, Progress, Stored},
+    job::{ErrorKind, JobError, JobEvent, Outcome, Progress, Stored},
     ticket::Ticket,
 };
 use pangea_transfer::api::Redundancy;
@@ -28,7 +28,10 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-use tokio::task::LocalSet;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::LocalSet,
+};
 
 /// Bytes of the file that is generated when the user names none.
 const FILE_BYTES: u64 = 64 << 20;
@@ -121,9 +124,12 @@ pub fn run(demo: &Demo) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let scratch = Scratch::new().context("cannot make a directory for the demo")?;
     let report = runtime.block_on(LocalSet::new().run_until(async {
+        // Before the first node starts: from here on no signal ends this process without its cleaning up.
+        let interrupted = interruption()?;
         tokio::select! {
+            biased;
+            () = interrupted => Err(JobError::new(ErrorKind::Interrupted, "interrupted").into()),
             report = act(demo, &scratch.0) => report,
-            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
         }
     }))?;
     drop(scratch);
@@ -139,6 +145,19 @@ pub fn run(demo: &Demo) -> anyhow::Result<()> {
     }
 }
 
+/// Ends when the user, the system or a closed terminal wants this process to end.
+fn interruption() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate, mut hangup) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
+}
+
 async fn act(demo: &Demo, dir: &Path) -> anyhow::Result<Report> {
     let started = Instant::now();
     let stage = Stage { talk: !demo.json, picture: Picture::new(demo.colour), nodes: demo.nodes };
@@ -152,7 +171,7 @@ async fn act(demo: &Demo, dir: &Path) -> anyhow::Result<Report> {
     stage.say(&format!("{} nodes found each other after {:.1} s.", demo.nodes, start_ms as f64 / 1e3));
     let mut objects = Vec::new();
     for path in &paths {
-        let object = stage.store(&cluster, &clients, path).await;
+        let object = stage.store(&cluster, &clients, path, objects.is_empty()).await;
         objects.push(object.with_context(|| format!("{}", path.display()))?);
     }
     let mut stories = Vec::new();
@@ -215,16 +234,18 @@ impl Stage {
         }
     }
 
-    /// Puts `path` at the first node.
-    async fn store(&self, cluster: &Cluster, clients: &[Client], path: &Path) -> anyhow::Result<Object> {
+    /// Puts `path` at the first node. Where the shards of the first object went is told node by node.
+    async fn store(&self, cluster: &Cluster, clients: &[Client], path: &Path, first: bool) -> anyhow::Result<Object> {
         let path = fs::canonicalize(path).context("cannot be read")?;
         let hash = trees::hash(&path)?;
         self.say(&format!("\nnode 0 stores {} …", path.display()));
         let started = Instant::now();
         let stored = put(&clients[0], &path).await?;
         let put_ms = millis(started);
-        let rows = self.rows(cluster, clients, &stored).await?;
-        self.say(&self.picture.placement(&stored, &rows, put_ms));
+        self.say(&self.picture.stored(&stored, put_ms));
+        if first {
+            self.say(&self.picture.table(&self.rows(cluster, clients, &stored).await?));
+        }
         Ok(Object { ticket: clients[0].ticket(stored.cid).await?, stored, hash, put_ms })
     }
 
@@ -258,7 +279,7 @@ impl Stage {
         let get_ms = millis(started);
         if !victims.is_empty() {
             victims.iter().for_each(|victim| cluster.kill(*victim));
-            self.say(&self.picture.losses(&self.rows(cluster, clients, &stored).await?));
+            self.say(&self.picture.table(&self.rows(cluster, clients, &stored).await?));
         }
         let intact = trees::hash(&to)? == hash;
         trees::remove(&to)?;

@@ -44,34 +44,29 @@ impl Picture {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// Where an object's shards went.
-    pub fn placement(self, stored: &Stored, rows: &[Row], put_ms: u64) -> String {
+    /// What became of an object.
+    pub fn stored(self, stored: &Stored, put_ms: u64) -> String {
         let mut text = String::new();
         let data = self.paint(GREEN, &"■".repeat(usize::from(stored.k)));
         let parity = self.paint(YELLOW, &"■".repeat(usize::from(stored.m)));
         let _ = writeln!(
             text,
-            "stored in {:.2} s: {} in {} stripes of up to 1 MiB, {} at the holders",
+            "stored in {:.2} s: {} in {} of up to 1 MiB, {} at the holders",
             put_ms as f64 / 1e3,
             size(stored.raw_bytes),
-            stored.stripes,
+            if stored.stripes == 1 { "1 stripe".to_owned() } else { format!("{} stripes", stored.stripes) },
             size(stored.stored_bytes)
         );
         if stored.stripes > 0 {
-            let _ =
-                writeln!(text, "a stripe is {data}{parity}: any {} of {} rebuild it", stored.k, stored.k + stored.m);
+            let all = u16::from(stored.k) + u16::from(stored.m);
+            text + &format!("a stripe is {data}{parity}: any {} of {all} rebuild it", stored.k)
         } else {
-            let _ = writeln!(text, "it is small: every holder keeps a copy");
+            text + "it is small: every holder keeps a copy"
         }
-        text + &self.table(rows)
     }
 
-    /// Who is left.
-    pub fn losses(self, rows: &[Row]) -> String {
-        self.table(rows)
-    }
-
-    fn table(self, rows: &[Row]) -> String {
+    /// Who is there, who was killed, and who holds how much.
+    pub fn table(self, rows: &[Row]) -> String {
         let most = rows.iter().map(|row| row.shards).max().unwrap_or(0).max(1);
         let mut text = String::new();
         for row in rows {
@@ -91,7 +86,7 @@ impl Picture {
 
     /// What came of it all.
     pub fn summary(self, report: &Report) -> String {
-        let mut text = self.paint(BOLD, "\nWhat happened\n");
+        let mut text = format!("\n{}\n", self.paint(BOLD, "What happened"));
         let header = ["object", "size", "put", "get", "killed", "healed shards", "result"];
         let _ = writeln!(
             text,

@@ -52,7 +52,7 @@ pub enum StoreError {
     #[error("cannot write to the node store: {0}")]
     Codec(#[from] CodecError),
     /// No such entry.
-    #[error("nothing in the catalog is called `{0}`: see `pangea ls`")]
+    #[error("nothing in the catalog is called `{0}`")]
     NotFound(String),
     /// Several.
     #[error("`{query}` may mean any of these; use more of its id:\n{}", listed(candidates))]
