@@ -1,7 +1,8 @@
 //! [`Window`]: which stripes of a byte range are asked for, and in what order their plaintext leaves.
 //!
 //! Stripes are asked for in ascending order, at most [`STRIPES_AHEAD_MAX`] beyond the last consumed one; they arrive
-//! and are decoded in any order; they leave in order, cut to the range. Not here: messages (`decoder`).
+//! and are decoded in any order; they leave in order, cut to the range. A window opens slowly, as a TCP connection
+//! does: see [`STRIPES_AHEAD_FIRST`]. Not here: messages (`decoder`).
 
 use bytes::Bytes;
 use pangea_protocols::manifest::FRAME_BYTES;
@@ -9,6 +10,11 @@ use std::{collections::BTreeMap, ops::Range};
 
 /// Stripes that are asked for beyond the last consumed one.
 pub const STRIPES_AHEAD_MAX: u64 = 16;
+/// Stripes that are asked for before the first is consumed. All that are under way share links and processors: a full
+/// window at once would hold up the first byte until nearly all of it is here.
+pub const STRIPES_AHEAD_FIRST: u64 = 2;
+/// Stripes by which the window grows with every consumed one: it is full after two round trips.
+const GROWTH: u64 = 2;
 
 const FRAME: u64 = FRAME_BYTES as u64;
 
@@ -25,6 +31,8 @@ pub struct Window {
     next: u64,
     /// Stripes below this one are consumed.
     consumed: u64,
+    /// How many beyond `consumed` may be asked for.
+    ahead: u64,
     /// Stripes between arrival and departure.
     slots: BTreeMap<u64, Slot>,
 }
@@ -58,6 +66,7 @@ impl Window {
             end: stripes.end,
             next: stripes.start,
             consumed: stripes.start,
+            ahead: STRIPES_AHEAD_FIRST,
             slots: BTreeMap::new(),
             range,
         };
@@ -71,7 +80,7 @@ impl Window {
     /// The stripes that are to be asked for now, each once.
     pub fn ask(&mut self) -> Option<Range<u64>> {
         let from = self.asked;
-        self.asked = self.end.min(self.consumed + STRIPES_AHEAD_MAX).max(from);
+        self.asked = self.end.min(self.consumed + self.ahead).max(from);
         (from < self.asked).then_some(from..self.asked)
     }
 
@@ -113,6 +122,7 @@ impl Window {
     /// The reader has taken stripe `index`, the next in order. True if it had been asked for.
     pub fn consume(&mut self, index: u64) -> bool {
         self.consumed = self.consumed.max(index + 1);
+        self.ahead = STRIPES_AHEAD_MAX.min(self.ahead + GROWTH);
         index < self.end
     }
 
@@ -144,16 +154,29 @@ mod tests {
     #[test]
     fn asks_each_stripe_once_and_only_so_far_ahead() {
         let mut window = Window::new(5 * FRAME + 3..40 * FRAME, None);
-        assert_eq!(window.ask(), Some(5..21));
+        assert_eq!(window.ask(), Some(5..7));
         assert_eq!(window.ask(), None);
-        assert!(!window.arrive(4) && !window.arrive(21) && window.arrive(20) && !window.arrive(20));
+        assert!(!window.arrive(4) && !window.arrive(7) && window.arrive(6) && !window.arrive(6));
         assert!(window.arrive(5));
         window.decoded(5, frame(1, FRAME_BYTES));
         let piece = window.pop().unwrap();
         assert_eq!((piece.index, piece.offset, piece.bytes.len()), (5, 5 * FRAME + 3, FRAME_BYTES - 3));
         assert_eq!((window.pop(), window.ask()), (None, None));
         assert!(window.consume(5));
-        assert_eq!(window.ask(), Some(21..22));
+        assert_eq!(window.ask(), Some(7..10));
+    }
+
+    #[test]
+    fn a_window_opens_as_stripes_are_consumed_and_stays_full_then() {
+        let mut window = Window::new(0..100 * FRAME, None);
+        let mut asked = 0;
+        let mut ahead = Vec::new();
+        for index in 0..10 {
+            asked += window.ask().map_or(0, |stripes| stripes.end - stripes.start);
+            ahead.push(asked - index);
+            window.consume(index);
+        }
+        assert_eq!(ahead, [2, 4, 6, 8, 10, 12, 14, 16, 16, 16]);
     }
 
     #[test]
