@@ -280,7 +280,7 @@ fn a_restarted_store_and_one_whose_disk_was_full_grant_again_after_a_round_of_ex
     let key = ed25519_dalek::SigningKey::from_bytes(&[9; 32]);
     let bed = pangea_kernel::testbed::Testbed::new(pangea_chunks::ChunkStore::new(key, config()));
     let mut restarted = World { bed, ..world };
-    restarted.disk(none(Usage::default()));
+    restarted.disk(Event::DeleteFailed { tag: 1, error: Failure::Io("broken".into()) });
     assert_eq!(restarted.reserve(ALICE, 10, 1), Err(Refusal::Busy), "the disk has not said anything");
     restarted.disk(none(restarted.usage));
     let grant = restarted.reserve(ALICE, 10, 1).unwrap();
