@@ -131,13 +131,14 @@ impl Registry {
         let _ = self.changes.send(Change::Down(link, reason));
     }
 
-    /// The `pangea/1` connection that new streams to a peer go over.
+    /// The `pangea/1` connection that new streams to a peer go over: the newest that stays. A peer that crashed and
+    /// dials again leaves a connection behind that looks alive until its silence has lasted long enough.
     pub fn link(&self, peer: PeerId) -> Option<Arc<Link>> {
         let state = self.state();
-        let mut links = state.links.values().filter(|link| link.peer == peer && link.pangea);
-        let first = links.next()?;
-        let fresh = std::iter::once(first).chain(links).find(|link| !link.is_retiring());
-        Some(Arc::clone(fresh.unwrap_or(first)))
+        let mut links = state.links.values().rev().filter(|link| link.peer == peer && link.pangea);
+        let newest = links.next()?;
+        let stays = std::iter::once(newest).chain(links).find(|link| !link.is_retiring());
+        Some(Arc::clone(stays.unwrap_or(newest)))
     }
 
     /// All connections.
@@ -264,6 +265,11 @@ impl Link {
             }
             quiet.await;
         }
+    }
+
+    /// Datagrams that came over it.
+    pub fn heard(&self) -> u64 {
+        self.connection.stats().udp_rx.datagrams
     }
 
     /// New streams avoid the connection: another one to the same peer stays.
