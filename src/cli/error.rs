@@ -17,7 +17,7 @@ Exit codes
     3  not found: no such object, file or entry
     4  unreachable: no node runs, peers cannot be reached, or nothing moved before --timeout
     5  integrity: wrong key, wrong signature, or too many bad shards
-    6  denied: permission, or a peer's or operator's refusal
+    6  denied: permission, an existing file, or a peer's or operator's refusal
     7  quota: a quota or a disk is full
   130  interrupted
 ";

@@ -9,7 +9,11 @@ use super::{
 use crate::node::handle::Get;
 use bytes::Bytes;
 use pangea_ces::api::Selection;
-use pangea_protocols::{files::Sink, job::Outcome, ticket::Ticket};
+use pangea_protocols::{
+    files::Sink,
+    job::{ErrorKind, Outcome},
+    ticket::Ticket,
+};
 use serde_json::json;
 use std::{
     io::{self, Write},
@@ -83,7 +87,8 @@ pub(crate) async fn get(session: &Session<'_>, args: GetArgs) -> Result<(), CliE
     let path = destination(session, args.dest, name, &ticket).await?;
     if path.symlink_metadata().is_ok() && !args.force {
         let message = format!("{} exists already", path.display());
-        return Err(CliError::usage(message).help("replace it with --force, or name another destination"));
+        let denied = CliError::new(ErrorKind::Denied, message);
+        return Err(denied.help("replace it with --force, or name another destination"));
     }
     let sink = Sink::Path { path, overwrite: args.force };
     let job = session.client.get(&Get { ticket, only, sink, timeout: session.timeout }, false).await?;

@@ -106,7 +106,7 @@ fn get_prints_where_the_object_is_and_replaces_only_when_forced() {
         assert_eq!((ended.code, ended.text().trim()), (0, want.to_str().unwrap()), "{}", ended.err);
         fs::write(&want, "precious").unwrap();
         let refused = call(&world, &["get", "anything", "there"]).await;
-        assert!(refused.code == 2 && refused.err.contains("--force"), "{}", refused.err);
+        assert!(refused.code == 6 && refused.err.contains("--force"), "{}", refused.err);
         assert_eq!(call(&world, &["get", "anything", "there", "--force"]).await.code, 0);
         let named = call(&world, &["get", &hub::ticket().to_string()]).await;
         assert!(named.text().trim().ends_with("/it"), "the object's own name: {}", named.text());
