@@ -15,6 +15,8 @@
 //! Waits poll a condition and end with it; only a failing test runs into [`swarm::PATIENCE`].
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::result_large_err)]
+// A failed test prints the logs of its nodes.
+#![allow(clippy::print_stdout)]
 
 mod crashes;
 mod hostile;
