@@ -36,7 +36,19 @@ fn what_does_not_fit_into_the_holders_quotas_is_refused_and_leaves_nothing_behin
 
     // The nodes work on: what was there is there, and there is room for more.
     assert!(swarm.read(3, kept["ticket"].as_str().unwrap()) == noise("kept", MIB));
-    let more = swarm.put(0, &swarm.file("more", 2 * MIB), &[]);
+    // What was dropped is room again once the disks have cleaned up.
+    let path = swarm.file("more", 2 * MIB);
+    let mut more = None;
+    eventually("there is room again", || {
+        let told = swarm.cli(0, &["put", "--json", path.to_str().unwrap()]);
+        if told.code() != Some(0) {
+            told.fails(7, &["are full"]);
+            return false;
+        }
+        more = Some(told.json());
+        true
+    });
+    let more = more.unwrap();
     assert!(swarm.read(2, more["ticket"].as_str().unwrap()) == noise("more", 2 * MIB));
     assert!(fullest(&swarm) <= QUOTA);
     swarm.quiet();
