@@ -5,7 +5,7 @@
 mod network_testbed;
 
 use network_testbed::*;
-use pangea::drivers::network::{self, ALPN_LIBP2P, ALPN_PANGEA, DatagramError, Limits, NetworkConfig};
+use pangea::drivers::network::{self, ALPN_LIBP2P, ALPN_PANGEA, DatagramError, Limits, NetworkConfig, SystemSockets};
 use pangea_kernel::Port;
 use pangea_protocols::{
     Cid, Hash, PeerId,
@@ -128,6 +128,21 @@ async fn a_simultaneous_dial_leaves_one_connection_and_loses_no_frame() {
         one.send(two.id(), 99, frame(99, 1));
         one.sent(99).await;
     }
+}
+
+#[tokio::test]
+async fn frames_to_a_peer_that_crashed_and_dialled_again_take_its_new_connection() {
+    let mut node = node().await;
+    let raw = Raw::new(&[ALPN_PANGEA], false);
+    // Nobody reads from the first one or closes it: for this node it is alive.
+    let _dead = raw.connect(node.socket()).await;
+    node.connected(raw.id).await;
+    let again = raw.quic.bind(&SystemSockets, loopback(), false).unwrap();
+    let socket = node.socket();
+    let alive = again.connect_with(raw.quic.client_for(socket.ip()), socket, "l").unwrap().await.unwrap();
+    eventually("the node has both", || node.handle.metrics().connections == 2).await;
+    node.send(raw.id, 1, frame(1, 100));
+    assert!(timeout(PATIENCE, alive.accept_uni()).await.is_ok_and(|stream| stream.is_ok()));
 }
 
 #[tokio::test]

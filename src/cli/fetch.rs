@@ -87,9 +87,8 @@ pub(crate) async fn get(session: &Session<'_>, args: GetArgs) -> Result<(), CliE
     let path = destination(session, args.dest, name, &ticket).await?;
     if path.symlink_metadata().is_ok() && !args.force {
         let message = format!("{} exists already", path.display());
-        return Err(
-            CliError::new(ErrorKind::Denied, message).help("replace it with --force, or name another destination")
-        );
+        let denied = CliError::new(ErrorKind::Denied, message);
+        return Err(denied.help("replace it with --force, or name another destination"));
     }
     let sink = Sink::Path { path, overwrite: args.force };
     let job = session.client.get(&Get { ticket, only, sink, timeout: session.timeout }, false).await?;

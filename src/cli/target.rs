@@ -29,7 +29,10 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, CliError> {
         match text.trim() {
             "" => Err(CliError::usage("an empty name")),
-            text if text.starts_with("pangea:") => Ok(Self::Ticket(text.parse()?)),
+            // With a key or an authority it is somebody's link, and a mistyped one of ours is nobody's name.
+            text if text.starts_with("pangea:") || text.contains("#k=") || text.contains("://") => {
+                Ok(Self::Ticket(text.parse()?))
+            }
             text => Ok(Self::Name(text.to_owned())),
         }
     }
@@ -51,7 +54,9 @@ impl Target {
 /// Splits `TARGET/entry/below` into the target and the components of the entry. A `/` inside a ticket's hints belongs
 /// to the ticket: the entry comes after its key.
 pub(crate) fn split_entry(text: &str) -> Result<(Target, Vec<String>), CliError> {
-    let from = if text.starts_with("pangea:") { text.find("#k=").unwrap_or(text.len()) } else { 0 };
+    let key = text.find("#k=");
+    let whole = text.starts_with("pangea:") || text.contains("://");
+    let from = key.unwrap_or(if whole { text.len() } else { 0 });
     let (target, entry) = match text[from..].find('/') {
         Some(slash) => (&text[..from + slash], &text[from + slash + 1..]),
         None => (text, ""),
@@ -129,7 +134,16 @@ mod tests {
 
     #[test]
     fn entries_cannot_climb_and_broken_tickets_are_named() {
-        for bad in ["photos/../x", "photos//x", "photos/./x", "/x", "pangea:x", "pangea:bafkr4i#k=short"] {
+        for bad in [
+            "photos/../x",
+            "photos//x",
+            "photos/./x",
+            "/x",
+            "pangea:x",
+            "pangea:bafkr4i#k=short",
+            "ipfs://bafkr4i",
+            "pangae:b#k=x/y",
+        ] {
             assert_eq!(split_entry(bad).unwrap_err().exit_code(), 2, "{bad}");
         }
     }

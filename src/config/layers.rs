@@ -63,7 +63,8 @@ impl Layers {
     /// The environment over what is there: `PANGEA_NETWORK_LISTEN=127.0.0.1:0,127.0.0.1:1` sets `network.listen`.
     ///
     /// # Errors
-    /// A variable whose value its key does not accept.
+    /// A variable whose value its key does not accept, or that names a section and no key of it: a mistyped quota must
+    /// not be no quota. Other variables that begin with `PANGEA_` may belong to somebody else.
     pub fn environment(mut self, variables: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let mut variables: Vec<_> = variables.collect();
         variables.sort();
@@ -74,8 +75,9 @@ impl Layers {
                 keys.map(|key| (section.clone(), key.clone())).collect::<Vec<_>>()
             })
             .collect();
+        refuse_unknown(&keys, &variables)?;
         for (section, key) in keys {
-            let name = format!("PANGEA_{section}_{key}").to_ascii_uppercase();
+            let name = variable(&section, &key);
             if let Some((_, text)) = variables.iter().find(|(variable, _)| *variable == name) {
                 self = self.set(&section, &key, text, Origin::Environment(name))?;
             }
@@ -146,6 +148,25 @@ impl Layers {
             self.origins.insert(format!("{section}.{key}"), origin);
         }
     }
+}
+
+/// The name of the variable for a key.
+fn variable(section: &str, key: &str) -> String {
+    format!("PANGEA_{section}_{key}").to_ascii_uppercase()
+}
+
+/// Variables of a section of ours that stand for no key of it.
+fn refuse_unknown(keys: &[(String, String)], variables: &[(String, String)]) -> Result<(), ConfigError> {
+    for (name, _) in variables {
+        let section = keys.iter().map(|(section, _)| section).find(|section| name.starts_with(&variable(section, "")));
+        let Some(section) = section else { continue };
+        let all: Vec<&str> = keys.iter().filter(|(of, _)| of == section).map(|(_, key)| key.as_str()).collect();
+        if !all.iter().any(|key| variable(section, key) == *name) {
+            let error = format!("[{section}] has no such key; its keys are {}", all.join(", "));
+            return Err(ConfigError::Value { origin: Origin::Environment(name.clone()).to_string(), error });
+        }
+    }
+    Ok(())
 }
 
 fn defaults() -> Table {

@@ -228,9 +228,6 @@ pub(super) async fn stream_out(
     done: oneshot::Sender<Result<(), JobError>>,
 ) {
     let result = drain_into(&node, job, &sink).await;
-    if result.is_err() {
-        let _ = node.cancel(job).await;
-    }
     // Nobody listens when the client is gone.
     let _ = done.send(result);
 }
@@ -239,11 +236,15 @@ async fn drain_into(node: &NodeHandle, job: JobId, sink: &byte_sink::Client) -> 
     let refused = |error: capnp::Error| {
         JobError::new(ErrorKind::Interrupted, format!("the reader of the stream gave up: {}", error.extra))
     };
+    // When the node ends the stream, the job has failed: its own news say why, and a cancel could come before them.
     while let Some(bytes) = node.drain(job).await? {
         for chunk in bytes.chunks(CHUNK_BYTES_MAX) {
             let mut request = sink.write_request();
             request.get().set_bytes(chunk);
-            request.send().await.map_err(refused)?;
+            if let Err(error) = request.send().await {
+                let _ = node.cancel(job).await;
+                return Err(refused(error));
+            }
         }
     }
     sink.end_request().send().promise.await.map_err(refused)?;

@@ -47,6 +47,7 @@ pub struct ControlServer {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     socket: PathBuf,
+    retired: bool,
 }
 
 /// Serves the control API of `node` on a new Unix socket of mode 0600 that only this user (and root) may use. `socket`
@@ -69,13 +70,22 @@ pub fn serve(socket: &Path, node: NodeHandle) -> Result<ControlServer, ControlEr
         .name("pangea-control".into())
         .spawn(move || run(&runtime, listener, node, stopped))
         .map_err(fail("start a thread for"))?;
-    Ok(ControlServer { stop: Some(stop), thread: Some(thread), socket: socket.to_owned() })
+    Ok(ControlServer { stop: Some(stop), thread: Some(thread), socket: socket.to_owned(), retired: false })
 }
 
 impl ControlServer {
     /// Disconnects all clients, waits for the thread and removes the socket. Jobs that are not detached are cancelled.
     pub fn close(self) {
         drop(self);
+    }
+
+    /// Removes the socket, so that nobody new connects; those who are connected stay until the server is dropped.
+    /// After that the directory's lock may be given to the next node, whose socket has the same name.
+    pub fn retire(&mut self) {
+        if !std::mem::replace(&mut self.retired, true) {
+            // It may be gone already, with the directory.
+            let _ = fs::remove_file(&self.socket);
+        }
     }
 
     /// Where clients connect.
@@ -91,8 +101,7 @@ impl Drop for ControlServer {
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the control thread panicked");
         }
-        // It may be gone already, with the directory.
-        let _ = fs::remove_file(&self.socket);
+        self.retire();
     }
 }
 

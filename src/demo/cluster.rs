@@ -146,6 +146,11 @@ impl Cluster {
         self.members[number].process = None;
     }
 
+    /// Waits for a node to end by itself, and says how it did; `None` if it is dead already.
+    pub fn wait(&mut self, number: usize) -> Option<std::process::ExitStatus> {
+        self.members[number].child.take().and_then(|mut child| child.wait().ok())
+    }
+
     /// Process id of a living node.
     pub fn pid(&self, number: usize) -> Option<u32> {
         self.members[number].process.as_ref().map(|process| process.0.id())

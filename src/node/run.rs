@@ -33,7 +33,7 @@ pub enum RunError {
 pub fn run(home: &Home, config: &Config, json: bool) -> Result<(), RunError> {
     let started = Instant::now();
     let mut node = Node::start(home, config)?;
-    let control = control::serve(&control::address::to_serve(home.dir())?, node.handle().clone())?;
+    let mut control = control::serve(&control::address::to_serve(home.dir())?, node.handle().clone())?;
     on_signal(&node);
     let ready = Ready {
         event: "ready".to_owned(),
@@ -43,8 +43,10 @@ pub fn run(home: &Home, config: &Config, json: bool) -> Result<(), RunError> {
     };
     report(&ready, json)?;
     let ended = node.wait();
-    drop(control);
+    // `pangea stop` waits for the end of its connection: by then another node may take this one's place.
+    control.retire();
     node.stop();
+    drop(control);
     ended.map_err(RunError::Ended)
 }
 

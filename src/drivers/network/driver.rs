@@ -41,6 +41,8 @@ use tokio::{
 const SIMULTANEOUS: Duration = Duration::from_secs(10);
 /// A superfluous connection is closed this long after the other side must know of its replacement.
 const RETIRE_AFTER: Duration = Duration::from_millis(500);
+/// How often an older connection is looked at for a sign of life.
+const ALIVE_POLL: Duration = Duration::from_millis(50);
 /// How long a shutdown may take.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
 
@@ -303,9 +305,8 @@ impl Driver {
         stays.set_retiring(false);
         let superfluous = links.iter().filter(|link| link.id != stays.id && !link.is_retiring());
         for link in superfluous.filter(|link| link.inbound != stays.inbound || !link.inbound) {
-            link.set_retiring(true);
             self.counters.connections_merged.add(1);
-            tokio::spawn(retire(Arc::clone(link)));
+            tokio::spawn(retire(Arc::clone(link), Arc::clone(&stays)));
         }
     }
 
@@ -380,7 +381,21 @@ impl Driver {
 }
 
 /// Closes a superfluous connection once nobody uses it and the other side must have seen its replacement.
-async fn retire(link: Arc<Link>) {
+///
+/// An older connection must prove first that it is alive: a peer that crashed and dialled again soon looks like one
+/// that dialled at the same time, and its old connection says nothing more. Keep-alives make a living one talk.
+async fn retire(link: Arc<Link>, stays: Arc<Link>) {
+    let heard = stays.heard();
+    while stays.id < link.id && stays.heard() == heard {
+        if stays.connection.close_reason().is_some() || link.connection.close_reason().is_some() {
+            return;
+        }
+        sleep(ALIVE_POLL).await;
+    }
+    if stays.is_retiring() {
+        return;
+    }
+    link.set_retiring(true);
     sleep(RETIRE_AFTER.max(link.connection.rtt() * 4)).await;
     link.unused().await;
     if link.is_retiring() {

@@ -132,10 +132,11 @@ impl Registry {
         let _ = self.changes.send(Change::Down(link, reason));
     }
 
-    /// The `pangea/1` connection that new streams to a peer go over.
+    /// The `pangea/1` connection that new streams to a peer go over: the newest that stays. A peer that crashed and
+    /// dials again leaves a connection behind that looks alive until its silence has lasted long enough.
     pub fn link(&self, peer: PeerId) -> Option<Arc<Link>> {
         let state = self.state();
-        let links = || state.links.get(&peer).into_iter().flatten().filter(|link| link.pangea);
+        let links = || state.links.get(&peer).into_iter().flatten().rev().filter(|link| link.pangea);
         links().find(|link| !link.is_retiring()).or_else(|| links().next()).cloned()
     }
 
@@ -277,6 +278,11 @@ impl Link {
             }
             quiet.await;
         }
+    }
+
+    /// Datagrams that came over it.
+    pub fn heard(&self) -> u64 {
+        self.connection.stats().udp_rx.datagrams
     }
 
     /// New streams avoid the connection: another one to the same peer stays.

@@ -168,6 +168,11 @@ impl Sources {
         self.peers.get(&peer).is_some_and(|source| source.down_until.is_some() && !source.excluded)
     }
 
+    /// True if it has not answered all it was asked: dead peers look like this before their connection is given up.
+    pub fn owes(&self, peer: PeerId) -> bool {
+        self.peers.get(&peer).is_some_and(|source| !source.outstanding.is_empty())
+    }
+
     /// Seconds until `bytes` would arrive.
     pub fn estimate(&self, peer: PeerId, bytes: u32, now: Time) -> f64 {
         self.peers.get(&peer).map_or(f64::INFINITY, |source| source.estimate(bytes, now))

@@ -134,8 +134,11 @@ impl Job {
     }
 
     fn describe_down(&self, peers: impl Iterator<Item = PeerId>) -> String {
-        let names = self.names(peers.filter(|peer| self.sources.down(*peer)));
-        if names.is_empty() { names } else { format!("; cannot reach {names}") }
+        let (down, up): (Vec<_>, Vec<_>) = peers.partition(|peer| self.sources.down(*peer));
+        let silent = self.names(up.into_iter().filter(|peer| self.sources.owes(*peer)));
+        let down = self.names(down.into_iter());
+        let told = |what: &str, names: String| if names.is_empty() { names } else { format!("; {what} {names}") };
+        told("cannot reach", down) + &told("no answer from", silent)
     }
 
     fn names(&self, peers: impl Iterator<Item = PeerId>) -> String {

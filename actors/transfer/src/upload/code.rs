@@ -45,8 +45,10 @@ impl Code {
         match redundancy {
             Redundancy::Auto if peers == 1 => Err(JobError::new(ErrorKind::Unreachable, ONE_PEER)),
             Redundancy::Auto => {
+                // Also when one is lost while the put runs, the others must be able to take its shards and still bear
+                // the loss of one of them. Two peers cannot: one alone never bears a loss.
                 let cap = AUTO_SHARDS.div_ceil(peers);
-                let m = cap.max(AUTO_PARITY_MIN);
+                let m = AUTO_SHARDS.div_ceil((peers - 1).max(2)).max(AUTO_PARITY_MIN);
                 Ok(Self { k: AUTO_SHARDS - m, m, cap })
             }
             Redundancy::Fixed { k, m } => Self::fixed(usize::from(k), usize::from(m), peers),
@@ -112,9 +114,11 @@ impl Code {
         (self.m + 1).clamp(COPIES_MIN, COPIES_MAX).min(holders)
     }
 
-    /// Copies without which the put is not done: two if a holder may be lost.
+    /// Copies without which the put is not done: two if a holder may be lost, and never all of three or more, so that
+    /// the loss of one holder while it runs does not end it.
     pub fn copies_needed(&self, copies: usize) -> usize {
-        self.happy().max(if self.m > 0 { 2 } else { 1 }).min(copies).max(1)
+        let all_but_one = copies.saturating_sub(1).max(2);
+        self.happy().max(if self.m > 0 { 2 } else { 1 }).min(all_but_one).min(copies).max(1)
     }
 
     /// Bytes of the shards of the largest stripe: a full frame that does not compress, and a 16-byte tag.
@@ -138,10 +142,12 @@ mod tests {
             let code = Code::choose(Redundancy::Auto, peers).unwrap();
             assert_eq!(code.shards(), 20);
             assert!(code.m >= 4 && code.cap <= code.m && code.cap * peers >= 20, "{peers}: {code:?}");
+            // The loss of one during the put is made good by the rest.
+            assert!(peers == 2 || code.cap_relaxed() * (peers - 1) >= 20, "{peers}: {code:?}");
         }
         assert_eq!(Code::choose(Redundancy::Auto, 2).unwrap(), Code { k: 10, m: 10, cap: 10 });
-        assert_eq!(Code::choose(Redundancy::Auto, 3).unwrap(), Code { k: 13, m: 7, cap: 7 });
-        assert_eq!(Code::choose(Redundancy::Auto, 5).unwrap(), Code { k: 16, m: 4, cap: 4 });
+        assert_eq!(Code::choose(Redundancy::Auto, 3).unwrap(), Code { k: 10, m: 10, cap: 7 });
+        assert_eq!(Code::choose(Redundancy::Auto, 5).unwrap(), Code { k: 15, m: 5, cap: 4 });
         assert_eq!(Code::choose(Redundancy::Auto, 20).unwrap(), Code { k: 16, m: 4, cap: 1 });
     }
 

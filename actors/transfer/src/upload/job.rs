@@ -101,6 +101,9 @@ pub struct Job {
     pub blocks: u64,
     /// Blocks to drop if the job fails: holder and name. As many as stripes are remembered.
     pub block_undo: VecDeque<(usize, ShardId)>,
+    /// Shards of stripes that were sent to a holder and then placed elsewhere: it may have stored them all the same.
+    /// At most as many as `undo_stripes_max`; beyond that they end with their lease.
+    pub orphans: BTreeSet<(usize, ShardId)>,
     /// Holders with a receipt, as the manifest names them.
     pub listed: Vec<usize>,
     /// Holders of the root block.
@@ -135,6 +138,7 @@ impl Job {
             ledger: Ledger::new(limits.undo_stripes_max),
             blocks: 0,
             block_undo: VecDeque::new(),
+            orphans: BTreeSet::new(),
             listed: Vec::new(),
             root_holders: Vec::new(),
             tally: Tally::default(),
@@ -192,7 +196,7 @@ impl Job {
         let code = match Code::choose(self.put.redundancy, ready.len()) {
             Ok(code) => code,
             Err(error) => {
-                let (kind, text) = self.explain_refusals(ready.len(), error);
+                let (kind, text) = self.explain_refusals(ready.len(), &error);
                 return self.fail(kind, text);
             }
         };
@@ -212,29 +216,39 @@ impl Job {
         env.cx.emit(Out::Encode { job, source: self.put.source.clone(), k, m, profile: self.put.profile });
     }
 
-    fn explain_refusals(&self, ready: usize, error: JobError) -> (ErrorKind, String) {
-        let losses: Vec<Loss> = self
-            .holders
-            .iter()
-            .filter_map(|holder| if let Standing::Lost(loss, _) = holder.standing { Some(loss) } else { None })
-            .collect();
-        let of = |kinds: &[Refusal]| {
-            losses.iter().filter(|loss| matches!(loss, Loss::Refused(reason) if kinds.contains(reason))).count()
-        };
-        let (full, denied) = (of(&[Refusal::Quota, Refusal::DiskFull]), of(&[Refusal::Denied]));
-        let kind = match losses.len() {
-            lost if ready == 0 && lost > 0 && full == lost => ErrorKind::Quota,
-            lost if ready == 0 && lost > 0 && denied == lost => ErrorKind::Denied,
-            _ => error.kind,
-        };
+    /// Why there are too few holders. The code was possible with all who were asked, so the user made no mistake.
+    fn explain_refusals(&self, ready: usize, error: &JobError) -> (ErrorKind, String) {
         let asked = self.holders.len();
-        let silent = losses.len() - full.min(losses.len()) - denied.min(losses.len() - full);
-        let text = format!(
-            "{} of {asked} peers granted room ({full} are full, {denied} do not store for this node, {silent} did not \
-             answer or were busy): {error}",
-            ready
-        );
-        (kind, text)
+        (self.blame(), format!("{ready} of {asked} peers granted room{}: {error}", self.describe_losses()))
+    }
+
+    /// How many holders were lost, and of those, how many because they are full and because they do not want to.
+    fn losses(&self) -> (usize, usize, usize) {
+        let lost = |of: &dyn Fn(Loss) -> bool| {
+            let lost = |holder: &&Holder| matches!(holder.standing, Standing::Lost(loss, _) if of(loss));
+            self.holders.iter().filter(lost).count()
+        };
+        let full = lost(&|loss| matches!(loss, Loss::Refused(Refusal::Quota | Refusal::DiskFull)));
+        (lost(&|_| true), full, lost(&|loss| loss == Loss::Refused(Refusal::Denied)))
+    }
+
+    /// What most of the lost holders were lost to: it decides what the user can do.
+    pub fn blame(&self) -> ErrorKind {
+        match self.losses() {
+            (lost, full, _) if 2 * full > lost => ErrorKind::Quota,
+            (lost, _, denied) if 2 * denied > lost => ErrorKind::Denied,
+            _ => ErrorKind::Unreachable,
+        }
+    }
+
+    fn describe_losses(&self) -> String {
+        match self.losses() {
+            (0, ..) => String::new(),
+            (lost, full, denied) => format!(
+                " ({full} are full, {denied} do not store for this node, {} did not answer or were busy)",
+                lost - full - denied
+            ),
+        }
     }
 
     /// Does all that can be done now. Called after every event; cheap when there is nothing to do.
@@ -353,7 +367,7 @@ impl Job {
         let idle = env.cx.now().since(self.advanced);
         if waiting && idle >= env.limits.stall_max {
             let text = format!("no peer has done anything for {} seconds; {}", idle.as_secs(), self.how_far());
-            return self.fail(ErrorKind::Unreachable, text);
+            return self.fail(self.blame(), text);
         }
         let rest = if waiting { env.limits.stall_max.saturating_sub(idle) } else { env.limits.stall_max };
         self.stall = Some(env.cx.after(rest, Timer::Stalled { job: self.put.job }.into()));
@@ -365,10 +379,11 @@ impl Job {
         let progress = &self.tally.progress;
         let total = progress.total_bytes.map_or_else(String::new, |total| format!(" of {total}"));
         format!(
-            "{}{total} bytes were readable when it stopped, and {usable} of {} peers remain: connect more peers and put \
-             it again",
+            "{}{total} bytes were readable when it stopped, and {usable} of {} peers remain{}: connect more peers and \
+             put it again",
             progress.done_bytes,
-            self.holders.len()
+            self.holders.len(),
+            self.describe_losses()
         )
     }
 
@@ -385,9 +400,6 @@ impl Job {
                 env.cx.emit(Out::CancelSend { peer: self.holders[copy.holder].peer, tag });
             }
         }
-        if failed {
-            self.drop_stored(env);
-        }
         for holder in &mut self.holders {
             let gone = matches!(holder.standing, Standing::Lost(Loss::Disconnected, _));
             for grant in std::mem::take(&mut holder.grants) {
@@ -396,21 +408,20 @@ impl Job {
                 }
             }
         }
+        // After the releases: a shard that was under way is refused, or on the holder's disk before this is asked.
+        self.drop_shards(failed, env);
         env.routes.forget_job(self.put.job);
     }
 
-    /// Asks holders to forget all shards of this job that are remembered, those in flight too.
-    fn drop_stored(&self, env: &mut Env<'_, '_>) {
+    /// Asks holders to forget what nobody will ask them for: copies that were withdrawn, and if the job `failed`, all
+    /// shards that are remembered, those in flight too.
+    fn drop_shards(&self, failed: bool, env: &mut Env<'_, '_>) {
         let mut shards: BTreeMap<usize, BTreeSet<ShardId>> = BTreeMap::new();
-        let listed = |index: u8| self.listed.get(usize::from(index)).copied();
-        let retired = self.ledger.undo().filter_map(|(index, shard)| Some((listed(index)?, shard)));
-        let open = self.groups.values().filter(|group| group.record.is_some()).flat_map(|group| &group.slots);
-        let open = open.flat_map(|slot| {
-            let sent = slot.copies.iter().filter(|copy| copy.sent.is_some()).map(|copy| copy.holder);
-            sent.chain(slot.stored_by).map(|holder| (holder, slot.id))
-        });
-        for (holder, shard) in retired.chain(open).chain(self.block_undo.iter().copied()) {
-            shards.entry(holder).or_default().insert(shard);
+        for (holder, shard) in &self.orphans {
+            shards.entry(*holder).or_default().insert(*shard);
+        }
+        if failed {
+            self.collect_stored(&mut shards);
         }
         for (holder, shards) in shards {
             let Holder { peer, standing, .. } = self.holders[holder];
@@ -422,6 +433,19 @@ impl Job {
                 let request = env.routes.fresh();
                 env.tell(peer, Store::Drop { request, shards: part.to_vec() });
             }
+        }
+    }
+
+    fn collect_stored(&self, shards: &mut BTreeMap<usize, BTreeSet<ShardId>>) {
+        let listed = |index: u8| self.listed.get(usize::from(index)).copied();
+        let retired = self.ledger.undo().filter_map(|(index, shard)| Some((listed(index)?, shard)));
+        let open = self.groups.values().filter(|group| group.record.is_some()).flat_map(|group| &group.slots);
+        let open = open.flat_map(|slot| {
+            let sent = slot.copies.iter().filter(|copy| copy.sent.is_some()).map(|copy| copy.holder);
+            sent.chain(slot.stored_by).map(|holder| (holder, slot.id))
+        });
+        for (holder, shard) in retired.chain(open).chain(self.block_undo.iter().copied()) {
+            shards.entry(holder).or_default().insert(shard);
         }
     }
 }

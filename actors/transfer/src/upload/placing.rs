@@ -75,7 +75,10 @@ impl Job {
 
     /// Takes a copy back from its holder: out of its queue, or off the wire if it is still there.
     pub fn withdraw_copy(&mut self, (id, index): Place, holder: usize, env: &mut Env<'_, '_>) {
-        let Some(slot) = self.groups.get_mut(&id).and_then(|group| group.slots.get_mut(index)) else { return };
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        // Copies of a block have one name, and its holder may have another of them.
+        let unique = group.record.is_some();
+        let Some(slot) = group.slots.get_mut(index) else { return };
         let Some(at) = slot.copies.iter().position(|copy| copy.holder == holder) else { return };
         let copy = slot.copies.remove(at);
         let state = &mut self.holders[holder];
@@ -83,6 +86,9 @@ impl Job {
             Some((tag, _)) => {
                 state.arrive(slot.len);
                 env.routes.arrive(tag, state.peer, slot.id, self.put.job, id);
+                if unique && self.orphans.len() < env.limits.undo_stripes_max {
+                    self.orphans.insert((holder, slot.id));
+                }
                 env.cx.emit(Out::CancelSend { peer: state.peer, tag });
             }
             None => state.queue.retain(|queued| *queued != (id, index)),

@@ -37,6 +37,7 @@ impl Job {
         slot.body = bytes::Bytes::new();
         let (id, len) = (slot.id, slot.len);
         let losers = slot.copies.clone();
+        self.orphans.remove(&(holder, id));
         group.stored += 1;
         if let Some(record) = &group.record {
             self.tally.progress.shards += 1;

@@ -57,7 +57,7 @@ impl Job {
             group.needed,
             self.how_far()
         );
-        self.fail(ErrorKind::Unreachable, text);
+        self.fail(self.blame(), text);
     }
 
     /// Files the final record of a stripe.

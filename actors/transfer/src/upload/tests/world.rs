@@ -486,6 +486,21 @@ impl World {
         assert_eq!(stored.missing_shards, missing as u64);
     }
 
+    /// No holder keeps a shard of a stripe that the manifest does not say it has.
+    pub fn assert_no_orphans(&self) {
+        let (root, records) = self.read_manifest(self.stored().cid);
+        let mut named: BTreeSet<(PeerId, ShardId)> = BTreeSet::new();
+        for record in &records {
+            let placed = (0u16..).zip(&record.placement).filter(|(_, place)| **place != NO_HOLDER);
+            named.extend(placed.map(|(index, place)| (root.holders[usize::from(*place)], record.shard(index))));
+        }
+        for (peer, holder) in &self.holders {
+            let data = holder.held.iter().filter(|(_, (_, kind))| *kind == ShardKind::Data);
+            let orphans = data.filter(|(shard, _)| !named.contains(&(*peer, **shard))).count();
+            assert_eq!(orphans, 0, "{:?} keeps shards that nobody will ask for", holder.manner);
+        }
+    }
+
     /// A full stripe within the cap survives the loss of any floor(m / c) holders.
     fn assert_survives(&self, loads: &BTreeMap<PeerId, usize>, n: usize, k: usize) {
         let cap = n.div_ceil(self.first_holders());
