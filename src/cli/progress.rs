@@ -96,7 +96,9 @@ impl State {
                 parts.push(format!("{} left", format::span(left)));
             }
         }
-        for (number, what) in [(self.progress.healed, "healed"), (self.progress.hedged, "hedged")] {
+        // Of a put: shards that went to another holder. Of a get: shards that had to come from another.
+        let healed = if self.kind == Kind::Put { "moved" } else { "healed" };
+        for (number, what) in [(self.progress.healed, healed), (self.progress.hedged, "hedged")] {
             if number > 0 {
                 parts.push(format!("{number} {what}"));
             }

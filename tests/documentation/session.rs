@@ -92,7 +92,8 @@ impl Session {
             let command = step.command.replace(&format!(":{PORTS}"), &format!(":{ports}"));
             let command = command.replace(&format!("/udp/{PORTS}"), &format!("/udp/{ports}"));
             script += &format!("{{\n{command}\n}} > '{dir}/{number}.out' 2>&1 < /dev/null\n");
-            script += &format!("code=$?; echo $code > '{dir}/{number}.code'; [ $code = 0 ] || exit\n");
+            // A shell tells of jobs that were killed whenever it likes: these are not its jobs any more.
+            script += &format!("code=$?; disown -a; echo $code > '{dir}/{number}.code'; [ $code = 0 ] || exit\n");
         }
         script
     }
