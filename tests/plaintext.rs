@@ -1,7 +1,7 @@
 //! What nobody but the owner may see, in a real cluster: neither the content of an object, nor its name, nor its read
 //! key is in any byte that a node writes, except in the owner's own catalog.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 use pangea::demo::cluster::Cluster;

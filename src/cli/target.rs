@@ -6,10 +6,7 @@ use pangea_protocols::{
     job::Stored,
     ticket::{self, Ticket},
 };
-use std::{
-    io::BufRead,
-    str::FromStr,
-};
+use std::{io::BufRead, str::FromStr};
 
 /// `TICKET`, `NAME` or `CID`, as it was typed. The text may hold a read key, so it has no `Debug` that shows it.
 #[derive(Clone, PartialEq, Eq)]
