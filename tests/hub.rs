@@ -1,6 +1,6 @@
 //! The hub against actors that say what a test says: a job ends, and its user hears of it, whatever is lost.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 use bytes::Bytes;
 use pangea::{

@@ -26,7 +26,8 @@ use std::{
   pangea ls photos
   pangea ls photos/2024 --json")]
 pub(crate) struct LsArgs {
-    /// A ticket, or the name or CID of a directory of this node; with /ENTRY, what is below it
+    /// A ticket, or the name or CID of a directory of this node; with /ENTRY, what is below it; - reads it from
+    /// standard input
     #[arg(value_name = "TICKET|NAME[/ENTRY]")]
     object: Option<String>,
 }
@@ -37,7 +38,7 @@ pub(crate) struct LsArgs {
   pangea info report.pdf
   pangea info report.pdf --json")]
 pub(crate) struct InfoArgs {
-    /// A ticket, or the name or CID of an object of this node
+    /// A ticket, or the name or CID of an object of this node; - reads it from standard input
     #[arg(value_name = "TICKET|NAME")]
     object: String,
 }
@@ -87,7 +88,7 @@ fn lines(values: impl Iterator<Item = Value>) -> String {
 }
 
 async fn ls_directory(session: &Session<'_>, object: &str) -> Result<(), CliError> {
-    let (object, below) = target::split_entry(object)?;
+    let (object, below) = target::split_entry(&target::given(object)?)?;
     let (ticket, _) = object.resolve(session).await?;
     let (opened, index) = session.open(ticket).await?;
     let Some(index) = index else {
@@ -133,7 +134,7 @@ fn entry_json(entry: &Entry) -> Value {
 }
 
 pub(crate) async fn info(session: &Session<'_>, args: InfoArgs) -> Result<(), CliError> {
-    let object: Target = args.object.parse()?;
+    let object: Target = target::given(&args.object)?.parse()?;
     let (ticket, stored) = object.resolve(session).await?;
     let peers = session.answer(session.client.peers()).await?;
     match stored {

@@ -33,7 +33,8 @@ Examples:
   pangea get disk.img part.img --range 1MiB..2MiB"
 )]
 pub(crate) struct GetArgs {
-    /// A ticket, or the name or CID of an object of this node
+    /// A ticket, or the name or CID of an object of this node; - reads it from standard input, where other users of
+    /// this machine cannot see it
     #[arg(value_name = "TICKET|NAME")]
     object: String,
     /// Where to: a new file or directory, or an existing directory to put it in; - is standard output
@@ -61,7 +62,8 @@ Examples:
   pangea cat disk.img --range 0..512 | xxd"
 )]
 pub(crate) struct CatArgs {
-    /// A ticket, or the name or CID of an object of this node; with /ENTRY, a file of a directory
+    /// A ticket, or the name or CID of an object of this node; with /ENTRY, a file of a directory; - reads it from
+    /// standard input
     #[arg(value_name = "TICKET|NAME[/ENTRY]")]
     object: String,
     /// Only these bytes
@@ -70,7 +72,7 @@ pub(crate) struct CatArgs {
 }
 
 pub(crate) async fn get(session: &Session<'_>, args: GetArgs) -> Result<(), CliError> {
-    let (object, mut entry) = target::split_entry(&args.object)?;
+    let (object, mut entry) = target::split_entry(&target::given(&args.object)?)?;
     if let Some(path) = &args.path {
         entry = target::entry_path(path)?;
     }
@@ -141,7 +143,7 @@ fn safe_name(name: &str) -> Result<&str, CliError> {
 }
 
 pub(crate) async fn cat(session: &Session<'_>, args: CatArgs) -> Result<(), CliError> {
-    let (object, entry) = target::split_entry(&args.object)?;
+    let (object, entry) = target::split_entry(&target::given(&args.object)?)?;
     let only = target::selection(args.range, entry)?;
     let (ticket, _) = object.resolve(session).await?;
     stream(session, ticket, only).await

@@ -2,8 +2,11 @@
 
 use super::{CliError, format, session::Session};
 use pangea_ces::api::Selection;
-use pangea_protocols::{job::Stored, ticket::Ticket};
-use std::str::FromStr;
+use pangea_protocols::{
+    job::Stored,
+    ticket::{self, Ticket},
+};
+use std::{io::BufRead, str::FromStr};
 
 /// `TICKET`, `NAME` or `CID`, as it was typed. The text may hold a read key, so it has no `Debug` that shows it.
 #[derive(Clone, PartialEq, Eq)]
@@ -48,6 +51,25 @@ impl Target {
                 Ok((session.client.ticket(stored.cid).await?, Some(stored)))
             }
         }
+    }
+}
+
+/// What names the object: `text`, or, if that is `-` or begins with `-/`, the first line of standard input in its place.
+/// Arguments can be read by every user of a machine while a command runs; what is piped in cannot.
+pub(crate) fn given(text: &str) -> Result<String, CliError> {
+    given_from(text, std::io::stdin().lock())
+}
+
+fn given_from(text: &str, input: impl BufRead) -> Result<String, CliError> {
+    let Some(entry) = text.strip_prefix('-').filter(|entry| entry.is_empty() || entry.starts_with('/')) else {
+        return Ok(text.to_owned());
+    };
+    let mut line = String::new();
+    let limit = ticket::BYTES_MAX as u64 + 1;
+    input.take(limit).read_line(&mut line).map_err(|error| CliError::io("cannot read standard input", &error))?;
+    match line.trim() {
+        "" => Err(CliError::usage("standard input has no ticket").help("echo TICKET | pangea get -")),
+        object => Ok(format!("{object}{entry}")),
     }
 }
 
@@ -130,6 +152,20 @@ mod tests {
             split_entry(&format!("{text}/a/b")).unwrap(),
             (Target::Ticket(ticket()), vec!["a".into(), "b".into()])
         );
+    }
+
+    #[test]
+    fn a_dash_stands_for_the_first_line_of_standard_input() {
+        let text = ticket().to_string();
+        let from = |typed: &str, input: String| given_from(typed, input.as_bytes());
+        assert_eq!(from("-", format!(" {text} \nmore")).unwrap(), text);
+        assert_eq!(from("-/a/b", format!("{text}\n")).unwrap(), format!("{text}/a/b"));
+        for typed in ["notes", "-notes", "pangea:-"] {
+            assert_eq!(from(typed, text.clone()).unwrap(), typed);
+        }
+        assert_eq!(from("-", "\n".into()).unwrap_err().exit_code(), 2);
+        let endless = from("-", "x".repeat(1 << 20)).unwrap();
+        assert!(endless.len() <= ticket::BYTES_MAX + 1);
     }
 
     #[test]
