@@ -148,7 +148,7 @@ impl Cluster {
 
     /// Waits for a node to end by itself, and says how it did; `None` if it is dead already.
     pub fn wait(&mut self, number: usize) -> Option<std::process::ExitStatus> {
-        self.members[number].child.take().and_then(|mut child| child.wait().ok())
+        self.members[number].process.take().and_then(|mut process| process.0.wait().ok())
     }
 
     /// Process id of a living node.
