@@ -69,10 +69,11 @@ impl Session {
         let (done, ended) = mpsc::channel::<()>();
         // The shell ends its standard output when it ends; the nodes that it leaves behind write to files.
         let mut output = group.0.stdout.take().unwrap();
-        thread::spawn(move || {
+        let until_its_end = move || {
             let _ = std::io::copy(&mut output, &mut std::io::sink());
             drop(done);
-        });
+        };
+        thread::Builder::new().name("until-its-end".to_owned()).spawn(until_its_end).unwrap();
         let _ = ended.recv_timeout(HANGS);
         drop(group);
         (0..steps.len()).map(|number| self.outcome(number)).collect()
