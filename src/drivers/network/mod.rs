@@ -20,6 +20,9 @@
 //! | `outbox.rs` | events on their way to the actors |
 //! | `address.rs`, `addresses.rs`, `codes.rs`, `metrics.rs` | names, the address book, error codes, counters |
 //!
+//! A frame to a connected peer does not pass through the driver's task: the command port writes it from the sender's
+//! thread (`outbound.rs`). The driver sees to connections, and to what goes wrong.
+//!
 //! Peers that negotiate `pangea/1` get unidirectional streams and datagrams; peers that negotiate `libp2p` get the
 //! swarm's protocols and nothing else. **Invariant:** nothing a peer sends makes this driver panic or allocate by an
 //! unchecked length, and every queue has a bound (`config.rs`).
