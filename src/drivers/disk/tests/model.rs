@@ -49,21 +49,44 @@ fn body(number: u64) -> Vec<u8> {
     bytes(number, 50 + 150 * number as usize)
 }
 
-/// Copies the files of a running disk, as a crash would leave them, and opens the copy.
-fn crash(rig: Rig, torn: &[u8]) -> Rig {
-    let copy = TempDir::new().unwrap();
-    fs::create_dir(copy.path().join("segments")).unwrap();
-    fs::copy(rig.home.path().join("index.redb"), copy.path().join("index.redb")).unwrap();
+/// What a running disk's files look like: names, lengths, times of change.
+fn fingerprint(rig: &Rig) -> Vec<(std::path::PathBuf, u64, std::time::SystemTime)> {
+    let files = rig.segments().into_iter().chain([rig.home.path().join("index.redb")]);
+    let described = files.filter_map(|file| {
+        let data = fs::metadata(&file).ok()?;
+        Some((file, data.len(), data.modified().ok()?))
+    });
+    described.collect()
+}
+
+/// Copies the files of a running disk into `to`; `None` if one went away meanwhile.
+fn copy(rig: &Rig, to: &TempDir) -> Option<()> {
+    let segments = to.path().join("segments");
+    let _ = fs::remove_dir_all(&segments);
+    fs::create_dir(&segments).unwrap();
+    fs::copy(rig.home.path().join("index.redb"), to.path().join("index.redb")).ok()?;
     for path in rig.segments() {
-        fs::copy(&path, copy.path().join("segments").join(path.file_name().unwrap())).unwrap();
+        fs::copy(&path, segments.join(path.file_name().unwrap())).ok()?;
     }
+    Some(())
+}
+
+/// Opens what a crash would leave behind: the files of one moment. The disk compacts on its own account, so a copy
+/// during which something changed is of no moment and is taken again.
+fn crash(rig: Rig, torn: &[u8]) -> Rig {
+    let image = TempDir::new().unwrap();
+    let of_one_moment = (0..1000).any(|_| {
+        let before = fingerprint(&rig);
+        copy(&rig, &image).is_some() && fingerprint(&rig) == before
+    });
+    assert!(of_one_moment, "the disk never came to rest");
     let options = rig.options;
     drop(rig);
-    let last = fs::read_dir(copy.path().join("segments")).unwrap().map(|file| file.unwrap().path()).max();
+    let last = fs::read_dir(image.path().join("segments")).unwrap().map(|file| file.unwrap().path()).max();
     if let Some(last) = last {
         fs::OpenOptions::new().append(true).open(last).unwrap().write_all(torn).unwrap();
     }
-    Rig::at(copy, options)
+    Rig::at(image, options)
 }
 
 fn check(rig: &mut Rig, model: &Model) {
