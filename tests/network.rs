@@ -72,6 +72,15 @@ async fn frames_to_a_connected_peer_do_not_wait_in_the_command_queue() {
 }
 
 #[tokio::test]
+async fn who_is_connected_is_told_again_to_whoever_asks() {
+    let (mut one, two) = pair().await;
+    for _ in 0..2 {
+        one.ask(Command::WhoIsConnected);
+        one.connected(two.id()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_send_without_a_connection_dials_first() {
     let (mut one, mut two) = (node().await, node().await);
     one.ask(Command::Learn { peer: two.id(), addresses: vec![two.address()] });

@@ -1,5 +1,6 @@
 //! How sizes, spans of time, ages and foreign text are written, and read.
 
+use crate::config::units::{Bytes, Span};
 use std::time::Duration;
 
 const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
@@ -74,21 +75,15 @@ pub(crate) fn printable_lines(text: &str) -> String {
 
 /// Reads `90d`, `12h`, `30s`; a number alone is seconds.
 pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
-    let units = SPANS.iter().copied().chain([("", 1)]);
-    let seconds = parse_units(text, units).filter(|seconds| *seconds > 0);
-    seconds.map(Duration::from_secs).ok_or_else(|| "a time is written like 30s, 5m, 12h, 90d or 2w".into())
+    let seconds = if text.bytes().all(|byte| byte.is_ascii_digit()) { "s" } else { "" };
+    let parsed = format!("{text}{seconds}").parse::<Span>().ok().filter(|span| !span.0.is_zero());
+    parsed.map(|span| span.0).ok_or_else(|| "a time is written like 30s, 5m, 12h, 90d or 2w".into())
 }
 
 /// Reads `4096`, `512KiB`, `1MiB`.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
-    let units = UNITS.iter().copied().chain([("B", 1), ("", 1)]);
-    parse_units(text, units).ok_or_else(|| "a size is written like 4096, 512KiB or 1MiB".into())
-}
-
-fn parse_units<'a>(text: &str, mut units: impl Iterator<Item = (&'a str, u64)>) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (_, factor) = units.find(|(unit, _)| unit.eq_ignore_ascii_case(text[digits..].trim()))?;
-    text[..digits].parse::<u64>().ok()?.checked_mul(factor)
+    let parsed = text.parse::<Bytes>();
+    parsed.map(|bytes| bytes.0).map_err(|_| "a size is written like 4096, 512KiB or 1MiB".into())
 }
 
 #[cfg(test)]

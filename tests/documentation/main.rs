@@ -7,7 +7,7 @@
 //!
 //! Every `console` and `sh` block of `README.md` and `docs/**/*.md` is run.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod page;
 mod session;
