@@ -67,12 +67,15 @@ fn report(ready: &Ready, json: bool) -> std::io::Result<()> {
 fn on_signal(node: &Node) {
     use tokio::signal::unix::{SignalKind, signal};
     let handle = node.handle().clone();
+    // Taken over at once, not when the task first runs: who reads "ready" may signal in the next moment.
+    let entered = node.runtime.enter();
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    drop(entered);
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+        tracing::error!("signals cannot be handled: stop the node with `pangea stop`");
+        return;
+    };
     node.runtime.spawn(async move {
-        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            tracing::error!("signals cannot be handled: stop the node with `pangea stop`");
-            return;
-        };
         for again in [false, true] {
             tokio::select! {
                 _ = interrupt.recv() => {}
