@@ -233,20 +233,25 @@ pub(super) async fn stream_out(
 }
 
 async fn drain_into(node: &NodeHandle, job: JobId, sink: &byte_sink::Client) -> Result<(), JobError> {
-    let refused = |error: capnp::Error| {
-        JobError::new(ErrorKind::Interrupted, format!("the reader of the stream gave up: {}", error.extra))
-    };
     // When the node ends the stream, the job has failed: its own news say why, and a cancel could come before them.
     while let Some(bytes) = node.drain(job).await? {
         for chunk in bytes.chunks(CHUNK_BYTES_MAX) {
             let mut request = sink.write_request();
             request.get().set_bytes(chunk);
             if let Err(error) = request.send().await {
-                let _ = node.cancel(job).await;
-                return Err(refused(error));
+                return Err(given_up(node, job, &error).await);
             }
         }
     }
-    sink.end_request().send().promise.await.map_err(refused)?;
-    Ok(())
+    // Writes are acknowledged ahead of their reader: its refusal of the last ones is heard here.
+    match sink.end_request().send().promise.await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(given_up(node, job, &error).await),
+    }
+}
+
+/// The reader wants no more, so nobody wants the job.
+async fn given_up(node: &NodeHandle, job: JobId, error: &capnp::Error) -> JobError {
+    let _ = node.cancel(job).await;
+    JobError::new(ErrorKind::Interrupted, format!("the reader of the stream gave up: {}", error.extra))
 }
