@@ -6,6 +6,10 @@
 //! | [`virtual_host`] | [`VirtualHost`]: the [`pangea_kernel::Host`] of one node, for the wiring that production uses |
 //! | [`timeline`] | [`Timeline`]: the heap as drivers see it: what time it is, do this later |
 //! | [`link`] | [`Link`]: a driver's twin, a one-way stream between two nodes with latency drawn from its own key |
+//! | [`plan`] | [`plan::Plan`]: all of a run that is decided beforehand: nodes, operations, faults |
+//! | [`links`] | the lines between nodes, with their faults |
+//! | [`tier`] | what a run needs of whatever runs the nodes |
+//! | [`tap`], [`observer`], [`record`] | how a run is watched, and how nodes are made to misbehave |
 //! | [`twins`] | the node's drivers on this clock: network, disk, files |
 //!
 //! What makes a run repeat: events happen by time, then by the order in which they were asked for; every draw is a
@@ -19,6 +23,12 @@
 //! `tests/whole_node` runs whole nodes with production's wiring.
 
 pub mod link;
+pub mod links;
+pub mod observer;
+pub mod plan;
+pub mod record;
+pub mod tap;
+pub mod tier;
 pub mod timeline;
 pub mod twins;
 pub mod virtual_host;

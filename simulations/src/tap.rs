@@ -1,0 +1,266 @@
+//! [`Tap`]: sits on the ports between a node's actors and its drivers. It shows what passes to the [`Observer`], keeps
+//! what a node remembers across restarts, and makes a node misbehave that shall ([`Conduct`]).
+//!
+//! It is the same in both tiers: actors and drivers cannot tell that it is there.
+
+use crate::{
+    observer::{Observer, Sight},
+    plan::Conduct,
+    record::NodeId,
+};
+use bytes::Bytes;
+use pangea::node::hub::HubIn;
+use pangea_kernel::{Draw, Port, Rejected, Seed};
+use pangea_peers::record::Record;
+use pangea_protocols::{
+    PeerId, disk,
+    net::{self, Class},
+    wire::{
+        Frame, Message,
+        fetch::Fetch,
+        have::Have,
+        store::{Refusal, Store},
+    },
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// How long a slowloris thinks before it answers.
+const STALL: Duration = Duration::from_secs(150);
+/// Frames of the past that a babbling node repeats.
+const BABBLE_MAX: usize = 32;
+
+/// The tap of one node. Clones are the same tap.
+#[derive(Clone)]
+pub struct Tap {
+    node: NodeId,
+    observer: Observer,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    conduct: Option<Conduct>,
+    draw: Draw,
+    said: VecDeque<(PeerId, Frame)>,
+    saved: BTreeMap<PeerId, Record>,
+}
+
+/// What becomes of a frame that a node wants to send.
+enum Verdict {
+    Pass(Frame),
+    Swallow,
+    Later(Frame),
+    /// Pass it, and repeat an old one to somebody.
+    Babble(Frame, PeerId, Frame),
+}
+
+impl Tap {
+    /// For one node; `seed` is for its misbehaviour only.
+    pub fn new(node: NodeId, observer: Observer, seed: &Seed) -> Self {
+        let draw = seed.derive("conduct").derive(&node.to_string()).draw();
+        let state = State { conduct: None, draw, said: VecDeque::new(), saved: BTreeMap::new() };
+        Self { node, observer, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// How the node behaves from now on; `None`: well.
+    pub fn behave(&self, conduct: Option<Conduct>) {
+        self.state().conduct = conduct;
+    }
+
+    /// The peers that the node has saved.
+    pub fn saved_peers(&self) -> Vec<Record> {
+        self.state().saved.values().cloned().collect()
+    }
+
+    /// Lets it remember peers as if it had saved them.
+    pub fn remember(&self, records: impl IntoIterator<Item = Record>) {
+        self.state().saved.extend(records.into_iter().map(|record| (record.peer, record)));
+    }
+
+    /// Between the actors and the network driver: commands. `events` is where the driver's events go.
+    pub fn network(&self, driver: Port<net::Command>, events: Port<net::Event>) -> Port<net::Command> {
+        let tap = self.clone();
+        Port::new(move |command| match command {
+            net::Command::Send { peer, tag, class, frame } => {
+                tap.observer.see(Some(tap.node), Sight::Send { to: peer, frame: &frame });
+                tap.send(&driver, &events, peer, tag, class, frame)
+            }
+            command => {
+                tap.observer.see(Some(tap.node), Sight::Network(&command));
+                driver.send(command)
+            }
+        })
+    }
+
+    /// Between the network driver and the actors: events.
+    pub fn network_events(&self, actors: Port<net::Event>) -> Port<net::Event> {
+        let tap = self.clone();
+        Port::new(move |event| {
+            if let net::Event::Received { frame, .. } = &event
+                && tap.state().conduct == Some(Conduct::Older)
+                && is_unknown_to_older(frame)
+            {
+                return Ok(());
+            }
+            // Shown before it is taken: what follows from an event is seen after it. An event that is handed back will
+            // be seen again.
+            let sight = match &event {
+                net::Event::Received { peer, frame } => Sight::Receive { from: *peer, frame },
+                other => Sight::Heard(other),
+            };
+            tap.observer.see(Some(tap.node), sight);
+            actors.send(event)
+        })
+    }
+
+    /// Between the chunk store and the disk: commands. `events` is where the disk's answers go.
+    pub fn disk(&self, driver: Port<disk::Command>, events: Port<disk::Event>) -> Port<disk::Command> {
+        let tap = self.clone();
+        Port::new(move |command| {
+            tap.observer.see(Some(tap.node), Sight::Disk(&command));
+            match command {
+                disk::Command::Append { tag, .. } if tap.state().conduct == Some(Conduct::Lying) => {
+                    let usage = disk::Usage { shards: 0, disk_bytes: 0, free_bytes: 1 << 40 };
+                    tap.soon(&events, disk::Event::Appended { tags: vec![tag], usage });
+                    Ok(())
+                }
+                command => driver.send(command),
+            }
+        })
+    }
+
+    /// Between the disk and the chunk store: answers.
+    pub fn disk_events(&self, actors: Port<disk::Event>) -> Port<disk::Event> {
+        let tap = self.clone();
+        Port::new(move |event| {
+            tap.observer.see(Some(tap.node), Sight::DiskSaid(&event));
+            actors.send(event)
+        })
+    }
+
+    /// What the hub is in production.
+    pub fn hub(&self) -> Port<HubIn> {
+        let tap = self.clone();
+        Port::new(move |message| {
+            if let HubIn::SavePeers { records } = &message {
+                tap.remember(records.iter().cloned());
+            }
+            tap.observer.see(Some(tap.node), Sight::Hub(&message));
+            Ok(())
+        })
+    }
+
+    fn send(
+        &self,
+        driver: &Port<net::Command>,
+        events: &Port<net::Event>,
+        peer: PeerId,
+        tag: u64,
+        class: Class,
+        frame: Frame,
+    ) -> Result<(), Rejected<net::Command>> {
+        match self.verdict(peer, frame) {
+            Verdict::Pass(frame) => driver.send(net::Command::Send { peer, tag, class, frame }),
+            Verdict::Swallow => {
+                self.soon(events, net::Event::Sent { peer, tag });
+                Ok(())
+            }
+            Verdict::Later(frame) => {
+                let driver = driver.clone();
+                self.observer.timeline().after(STALL, move || {
+                    // The peer may be gone by then.
+                    let _ = driver.send(net::Command::Send { peer, tag, class, frame });
+                });
+                Ok(())
+            }
+            Verdict::Babble(frame, victim, old) => {
+                let _ = driver.send(net::Command::Send { peer: victim, tag: 0, class, frame: old });
+                driver.send(net::Command::Send { peer, tag, class, frame })
+            }
+        }
+    }
+
+    fn verdict(&self, peer: PeerId, frame: Frame) -> Verdict {
+        let mut state = self.state();
+        let Some(conduct) = state.conduct else { return Verdict::Pass(frame) };
+        match conduct {
+            Conduct::Withholding if is_answer_to_get(&frame) => Verdict::Swallow,
+            Conduct::Older if is_unknown_to_older(&frame) => Verdict::Swallow,
+            Conduct::Stalling if is_answer(&frame) => Verdict::Later(frame),
+            Conduct::Corrupting => Verdict::Pass(corrupted(frame, &mut state.draw)),
+            Conduct::FreeRiding => Verdict::Pass(refused(frame)),
+            Conduct::Babbling => state.babble(peer, frame),
+            _ => Verdict::Pass(frame),
+        }
+    }
+
+    /// Answers as a driver does: not from within the command.
+    fn soon<M: Send + 'static>(&self, port: &Port<M>, message: M) {
+        let port = port.clone();
+        self.observer.timeline().after(Duration::from_millis(1), move || {
+            let _ = port.send(message);
+        });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn babble(&mut self, peer: PeerId, frame: Frame) -> Verdict {
+        let at = usize::try_from(self.draw.below(self.said.len() as u64)).unwrap_or(0);
+        let old = self.said.get(at).cloned();
+        self.said.push_back((peer, frame.clone()));
+        if self.said.len() > BABBLE_MAX {
+            self.said.pop_front();
+        }
+        match old {
+            Some((victim, old)) if self.draw.below(4) == 0 => Verdict::Babble(frame, victim, old),
+            _ => Verdict::Pass(frame),
+        }
+    }
+}
+
+fn is_answer_to_get(frame: &Frame) -> bool {
+    matches!(
+        frame.message,
+        Message::Fetch(Fetch::Found { .. } | Fetch::Missing { .. }) | Message::Have(Have::Have { .. })
+    )
+}
+
+fn is_answer(frame: &Frame) -> bool {
+    let store = matches!(
+        frame.message,
+        Message::Store(
+            Store::Reserved { .. } | Store::Stored { .. } | Store::NotStored { .. } | Store::Dropped { .. }
+        )
+    );
+    store || is_answer_to_get(frame)
+}
+
+fn is_unknown_to_older(frame: &Frame) -> bool {
+    matches!(frame.message, Message::Have(_) | Message::Pex(_))
+}
+
+fn corrupted(frame: Frame, draw: &mut Draw) -> Frame {
+    if !matches!(frame.message, Message::Fetch(Fetch::Found { .. })) || frame.body.is_empty() {
+        return frame;
+    }
+    let mut body = frame.body.to_vec();
+    let at = usize::try_from(draw.below(body.len() as u64)).unwrap_or(0);
+    body[at] ^= 1 << draw.below(8);
+    Frame { message: frame.message, body: Bytes::from(body) }
+}
+
+fn refused(frame: Frame) -> Frame {
+    match frame.message {
+        Message::Store(Store::Reserved { request, .. }) => {
+            Frame::bare(Message::Store(Store::Refused { request, reason: Refusal::Quota }))
+        }
+        message => Frame { message, body: frame.body },
+    }
+}
