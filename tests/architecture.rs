@@ -128,6 +128,60 @@ fn a_core_never_iterates_in_an_order_that_depends_on_the_machine() {
     }
 }
 
+/// What stands in quotes behind each `before` in `text`.
+fn quoted<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
+    text.split(before).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next()).collect()
+}
+
+#[test]
+fn no_build_plants_a_bug_by_default() {
+    for dir in [
+        "",
+        "protocols",
+        "actors/kernel",
+        "actors/peers",
+        "actors/ces",
+        "actors/chunks",
+        "actors/transfer",
+        "simulations",
+    ] {
+        let manifest = manifest(dir);
+        let features = manifest.get("features").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+        let default = features.get("default").map(ToString::to_string).unwrap_or_default();
+        assert!(
+            ["", "[\"node\"]"].contains(&default.as_str()),
+            "`{dir}` has new default features: does one plant bugs?"
+        );
+        let node = features.get("node").map(ToString::to_string).unwrap_or_default();
+        assert!(!node.contains("planted-bugs"), "`{dir}` plants bugs in every build");
+        let text = manifest.get("dependencies").map(ToString::to_string).unwrap_or_default();
+        assert!(!text.contains("planted-bugs"), "a dependency of `{dir}` plants bugs in every build");
+    }
+}
+
+#[test]
+fn the_planted_bugs_are_those_that_are_published() {
+    let mut planted: Vec<String> = Vec::new();
+    for (path, text) in sources("actors").into_iter().chain(sources("src")) {
+        if !path.ends_with("kernel/src/planted.rs") {
+            planted.extend(quoted(&text, "planted!(").into_iter().map(str::to_owned));
+        }
+    }
+    planted.sort();
+    let mut once = planted.clone();
+    once.dedup();
+    assert_eq!(planted, once, "a bug has one site");
+    let list = fs::read_to_string(root().join("simulations/src/mutants.rs")).unwrap();
+    let mut listed = quoted(&list, " mutant(");
+    listed.sort_unstable();
+    assert_eq!(planted, listed);
+    let page = fs::read_to_string(root().join("docs/simulation.md")).unwrap();
+    let rows = page.split("<!-- mutants -->").nth(1).unwrap().split("<!-- /mutants -->").next().unwrap();
+    let mut shown: Vec<&str> = rows.lines().filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+    shown.sort_unstable();
+    assert_eq!(shown, listed, "run `pangea-sim mutants --update docs/simulation.md`");
+}
+
 #[test]
 fn every_file_tells_its_job_in_its_first_line() {
     for (path, text) in everything() {

@@ -6,7 +6,7 @@ mod network_testbed;
 
 use network_testbed::*;
 use pangea::drivers::network::{self, ALPN_LIBP2P, ALPN_PANGEA, DatagramError, Limits, NetworkConfig, SystemSockets};
-use pangea_kernel::Port;
+use pangea_kernel::{Port, Rejected};
 use pangea_protocols::{
     Cid, Hash, PeerId,
     net::{Class, Command, Event, SendError},
@@ -451,4 +451,13 @@ async fn a_peer_that_speaks_only_libp2p_is_pinged_but_gets_no_frames() {
     one.ask(Command::Send { peer: stock.id, tag: 1, class: Class::Control, frame: frame(1, 1) });
     assert_eq!(one.failed(1).await, SendError::NotPangea);
     assert!(!one.seen.iter().any(|event| matches!(event, Event::Connected { .. })));
+}
+
+#[tokio::test]
+async fn a_panic_of_the_driver_is_told_to_whoever_waits_for_it() {
+    let events = Port::new(|_: Event| -> Result<(), Rejected<Event>> { panic!("planted") });
+    let config = NetworkConfig { listen: vec!["127.0.0.1:0".parse().unwrap()], ..NetworkConfig::default() };
+    let (handle, _port) = network::start([7; 32], config, events).await.unwrap();
+    let reason = timeout(Duration::from_secs(10), handle.failed()).await.unwrap();
+    assert!(reason.contains("planted"), "{reason}");
 }

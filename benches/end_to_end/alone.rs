@@ -3,13 +3,13 @@
 
 use crate::{
     Cost,
-    measure::{cpu_of_self, median},
+    measure::{
+        cpu_of_self, median,
+        network::{Node, frame},
+    },
 };
 use bytes::Bytes;
-use pangea::drivers::{
-    disk::{Disk, Options},
-    network::{self, NetworkConfig, NetworkHandle},
-};
+use pangea::drivers::disk::{Disk, Options};
 use pangea_ces::{Place, Scratch, api::Profile, encode_frame};
 use pangea_kernel::{Port, Rejected};
 use pangea_protocols::{
@@ -19,7 +19,7 @@ use pangea_protocols::{
     merkle::StripeProof,
     net::{self, Class},
     ticket::ReadKey,
-    wire::{Frame, Message, have::Have, store::ShardKind},
+    wire::store::ShardKind,
 };
 use std::{
     fs::File,
@@ -29,7 +29,6 @@ use std::{
     sync::Mutex,
     time::Instant,
 };
-use tokio::sync::mpsc;
 
 /// Bytes and records that are on their way at a time, to a peer and to the disk.
 const WINDOW_BYTES: u64 = 32 << 20;
@@ -229,44 +228,10 @@ fn on_runtime(task: impl Future<Output = ()>) {
     std::process::exit(0);
 }
 
-struct Node {
-    handle: NetworkHandle,
-    port: Port<net::Command>,
-    events: mpsc::Receiver<net::Event>,
-}
-
-impl Node {
-    async fn start(identity: u8) -> Self {
-        let (sender, events) = mpsc::channel(4096);
-        let port = Port::new(move |event| {
-            sender.try_send(event).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(event) => Rejected::Full(event),
-                mpsc::error::TrySendError::Closed(event) => Rejected::Closed(event),
-            })
-        });
-        let config = NetworkConfig { listen: vec!["127.0.0.1:0".parse().unwrap()], ..NetworkConfig::default() };
-        let (handle, port) = network::start([identity; 32], config, port).await.unwrap();
-        Self { handle, port, events }
-    }
-
-    async fn until_connected(&mut self) -> PeerId {
-        loop {
-            if let net::Event::Connected { peer, .. } = self.events.recv().await.unwrap() {
-                return peer;
-            }
-        }
-    }
-
-    fn send(&self, peer: PeerId, tag: u64, class: Class, body: Bytes) {
-        let frame = Frame { message: Message::Have(Have::Have { request: 1, present: Vec::new() }), body };
-        assert!(self.port.send(net::Command::Send { peer, tag, class, frame }).is_ok());
-    }
-}
-
 async fn receive(count: u64) {
     let mut node = Node::start(1).await;
     println!("{} {}", node.handle.listening_on()[0], node.handle.local_peer());
-    let peer = node.until_connected().await;
+    let peer = node.connected().await;
     let (cpu, started) = (cpu_of_self(), Instant::now());
     let (mut frames, mut bytes) = (0, 0);
     while frames < count {
@@ -275,23 +240,20 @@ async fn receive(count: u64) {
             bytes += frame.body.len() as u64;
         }
     }
-    node.send(peer, 1, Class::Control, Bytes::new());
-    while !matches!(node.events.recv().await, None | Some(net::Event::Disconnected { .. })) {}
+    node.send(peer, 1, Class::Control, frame(&Bytes::new()));
+    node.disconnected().await;
     Answer::print(started, cpu, frames, bytes);
 }
 
 async fn send(address: &str, peer: PeerId, count: u64, bytes: u64) {
     let mut node = Node::start(2).await;
-    let (ip, port) = address.rsplit_once(':').unwrap();
-    let addresses = vec![format!("/ip4/{ip}/udp/{port}/quic-v1").parse().unwrap()];
-    assert!(node.port.send(net::Command::Dial { peer, addresses }).is_ok());
-    node.until_connected().await;
+    node.connect(peer, address).await;
     let body = random(bytes);
     let (cpu, started) = (cpu_of_self(), Instant::now());
     let (mut sent, mut acknowledged) = (0, 0);
     loop {
         while sent < count && sent - acknowledged < window(bytes) {
-            node.send(peer, sent, Class::Bulk, body.clone());
+            node.send(peer, sent, Class::Bulk, frame(&body));
             sent += 1;
         }
         match node.events.recv().await.unwrap() {

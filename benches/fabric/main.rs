@@ -12,13 +12,17 @@
     clippy::expect_used,
     clippy::disallowed_methods,
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::result_large_err
 )]
 
+#[path = "../measure/mod.rs"]
+mod measure;
 mod peers;
 #[cfg(feature = "stock-interop")]
 mod stock;
 
+use measure::number;
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
@@ -106,8 +110,4 @@ fn median(runs: &[(f64, f64)], of: impl Fn(&(f64, f64)) -> f64) -> f64 {
 
 fn bytes_total() -> u64 {
     number("PANGEA_BENCH_MIB", 1024) << 20
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }

@@ -1,13 +1,15 @@
 //! The two ends of every measurement, each in its own process: a server that answers and a client that measures.
 
+use super::measure::{
+    cpu_of_self,
+    network::{Node, frame},
+};
 use bytes::Bytes;
 use libp2p::identity::Keypair;
-use pangea::drivers::network::{self, ALPN_PANGEA, NetworkConfig, NetworkHandle, Quic, SystemSockets};
-use pangea_kernel::{Port, Rejected};
+use pangea::drivers::network::{ALPN_PANGEA, Quic, SystemSockets};
 use pangea_protocols::{
     PeerId,
-    net::{self, Class, Command},
-    wire::{Frame, Message, have::Have},
+    net::{self, Class},
 };
 use std::{
     future::Future,
@@ -15,13 +17,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{
-    sync::{
-        Semaphore,
-        mpsc::{self, error::TrySendError},
-    },
-    task::JoinSet,
-};
+use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Streams that are written at once.
 const STREAMS: usize = 8;
@@ -57,9 +53,7 @@ pub async fn client(name: &str, address: &str, peer: &str, total: u64) {
         _ => {
             let mut node = Node::start(2).await;
             let peer: PeerId = peer.parse().unwrap();
-            let at = format!("/ip4/{}/udp/{}/quic-v1", address.ip(), address.port()).parse().unwrap();
-            node.port.send(Command::Dial { peer, addresses: vec![at] }).unwrap();
-            while !matches!(node.events.recv().await.unwrap(), net::Event::Connected { .. }) {}
+            node.connect(peer, &address.to_string()).await;
             match name {
                 "fabric-1MiB" => client_fabric(&mut node, peer, total).await,
                 "driver-1MiB" => client_driver(&mut node, peer, total, 1 << 20).await,
@@ -74,20 +68,8 @@ pub async fn client(name: &str, address: &str, peer: &str, total: u64) {
     }
 }
 
-/// CPU seconds of this process so far.
-pub fn cpu_seconds() -> f64 {
-    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: `usage` is valid for writes of a rusage, and all-zero bytes are a valid rusage.
-    let usage = unsafe {
-        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
-        usage.assume_init()
-    };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    seconds(usage.ru_utime) + seconds(usage.ru_stime)
-}
-
 pub fn report(result: f64, cpu_before: f64) {
-    println!("RESULT {result}\nCPU {}", cpu_seconds() - cpu_before);
+    println!("RESULT {result}\nCPU {}", cpu_of_self() - cpu_before);
 }
 
 pub fn megabytes_per_second(total: u64, started: Instant) -> f64 {
@@ -124,7 +106,7 @@ async fn raw_connect(address: SocketAddr) -> (quinn::Endpoint, quinn::Connection
 
 async fn serve_raw(total: u64) {
     let (_endpoint, connection) = raw_accept().await;
-    let cpu = cpu_seconds();
+    let cpu = cpu_of_self();
     let mut streams = JoinSet::new();
     let mut received = 0;
     while received < total {
@@ -145,14 +127,14 @@ async fn serve_raw(total: u64) {
     let mut done = connection.open_uni().await.unwrap();
     done.write_all(b"done").await.unwrap();
     done.finish().unwrap();
-    println!("CPU {}", cpu_seconds() - cpu);
+    println!("CPU {}", cpu_of_self() - cpu);
     connection.closed().await;
 }
 
 async fn client_raw(address: SocketAddr, total: u64, chunk: usize) {
     let (_endpoint, connection) = raw_connect(address).await;
     let body = Bytes::from(vec![0xa5; chunk]);
-    let (cpu, started) = (cpu_seconds(), Instant::now());
+    let (cpu, started) = (cpu_of_self(), Instant::now());
     write_streams(&connection, total / chunk as u64, vec![body]).await;
     connection.accept_uni().await.unwrap().read_to_end(16).await.unwrap();
     report(megabytes_per_second(total, started), cpu);
@@ -176,7 +158,7 @@ async fn write_streams(connection: &quinn::Connection, count: u64, message: Vec<
 
 async fn serve_raw_pings() {
     let (_endpoint, connection) = raw_accept().await;
-    let cpu = cpu_seconds();
+    let cpu = cpu_of_self();
     loop {
         tokio::select! {
             Ok(bytes) = connection.read_datagram() => connection.send_datagram(bytes).unwrap(),
@@ -189,13 +171,13 @@ async fn serve_raw_pings() {
             _ = connection.closed() => break,
         }
     }
-    println!("CPU {}", cpu_seconds() - cpu);
+    println!("CPU {}", cpu_of_self() - cpu);
 }
 
 async fn client_raw_pings(name: &str, address: SocketAddr) {
     let (endpoint, connection) = raw_connect(address).await;
     let mut times = Vec::with_capacity(PINGS);
-    let cpu = cpu_seconds();
+    let cpu = cpu_of_self();
     for _ in 0..PINGS {
         let started = Instant::now();
         if name == "raw-ping-datagram" {
@@ -216,52 +198,11 @@ async fn client_raw_pings(name: &str, address: SocketAddr) {
 
 // The network driver.
 
-struct Node {
-    handle: NetworkHandle,
-    port: Port<Command>,
-    events: mpsc::Receiver<net::Event>,
-}
-
-impl Node {
-    async fn start(identity: u8) -> Self {
-        let (sender, events) = mpsc::channel(4096);
-        let port = Port::new(move |event| {
-            sender.try_send(event).map_err(|error| match error {
-                TrySendError::Full(event) => Rejected::Full(event),
-                TrySendError::Closed(event) => Rejected::Closed(event),
-            })
-        });
-        let config = NetworkConfig { listen: vec!["127.0.0.1:0".parse().unwrap()], ..NetworkConfig::default() };
-        let (handle, port) = network::start([identity; 32], config, port).await.unwrap();
-        Self { handle, port, events }
-    }
-
-    async fn received(&mut self) -> Frame {
-        loop {
-            if let net::Event::Received { frame, .. } = self.events.recv().await.unwrap() {
-                return frame;
-            }
-        }
-    }
-
-    fn send(&self, peer: PeerId, tag: u64, class: Class, frame: Frame) {
-        self.port.send(Command::Send { peer, tag, class, frame }).unwrap();
-    }
-}
-
-fn frame(body: &Bytes) -> Frame {
-    Frame { message: Message::Have(Have::Have { request: 1, present: Vec::new() }), body: body.clone() }
-}
-
 async fn serve_driver(name: &str, total: u64) {
     let mut node = Node::start(1).await;
     println!("READY {} {}", node.handle.listening_on()[0], node.handle.local_peer());
-    let peer = loop {
-        if let net::Event::Connected { peer, .. } = node.events.recv().await.unwrap() {
-            break peer;
-        }
-    };
-    let cpu = cpu_seconds();
+    let peer = node.connected().await;
+    let cpu = cpu_of_self();
     match name {
         "fabric-ping-datagram" => {
             let port = node.handle.datagrams(peer).unwrap();
@@ -282,7 +223,7 @@ async fn serve_driver(name: &str, total: u64) {
             }
             let body = Bytes::copy_from_slice(&count.to_le_bytes());
             node.send(peer, 1, Class::Control, frame(&body));
-            println!("CPU {}", cpu_seconds() - cpu);
+            println!("CPU {}", cpu_of_self() - cpu);
         }
         "driver-ping-frame" => loop {
             match node.events.recv().await.unwrap() {
@@ -299,15 +240,15 @@ async fn serve_driver(name: &str, total: u64) {
             node.send(peer, 1, Class::Control, frame(&Bytes::new()));
         }
     }
-    println!("CPU {}", cpu_seconds() - cpu);
-    while !matches!(node.events.recv().await, None | Some(net::Event::Disconnected { .. })) {}
+    println!("CPU {}", cpu_of_self() - cpu);
+    node.disconnected().await;
 }
 
 /// Frames written to the driver's connection by hand, received by the driver.
 async fn client_fabric(node: &mut Node, peer: PeerId, total: u64) {
     let frame = frame(&Bytes::from(vec![0xa5; 1 << 20]));
     let connection = node.handle.raw_connection(peer).unwrap();
-    let (cpu, started) = (cpu_seconds(), Instant::now());
+    let (cpu, started) = (cpu_of_self(), Instant::now());
     write_streams(&connection, total >> 20, vec![frame.head().unwrap(), frame.body]).await;
     node.received().await;
     report(megabytes_per_second(total, started), cpu);
@@ -320,7 +261,7 @@ async fn client_driver(node: &mut Node, peer: PeerId, total: u64, chunk: usize) 
     let window = (48 << 20 >> chunk.trailing_zeros()).min(200);
     let (mut queued, mut acknowledged) = (0, 0);
     let count = total / chunk as u64;
-    let (cpu, started) = (cpu_seconds(), Instant::now());
+    let (cpu, started) = (cpu_of_self(), Instant::now());
     loop {
         while queued < count && queued - acknowledged < window {
             node.send(peer, queued, Class::Bulk, frame(&body));
@@ -339,7 +280,7 @@ async fn client_driver(node: &mut Node, peer: PeerId, total: u64, chunk: usize) 
 async fn client_frame_pings(node: &mut Node, peer: PeerId) {
     let body = Bytes::from_static(&[1; 64]);
     let mut times = Vec::with_capacity(PINGS);
-    let cpu = cpu_seconds();
+    let cpu = cpu_of_self();
     for tag in 0..PINGS as u64 {
         let started = Instant::now();
         node.send(peer, tag, Class::Control, frame(&body));
@@ -352,7 +293,7 @@ async fn client_frame_pings(node: &mut Node, peer: PeerId) {
 async fn client_datagram_pings(node: &Node, peer: PeerId) {
     let port = node.handle.datagrams(peer).unwrap();
     let mut times = Vec::with_capacity(PINGS);
-    let cpu = cpu_seconds();
+    let cpu = cpu_of_self();
     for _ in 0..PINGS {
         let started = Instant::now();
         port.send(Bytes::from_static(&[1; 64])).unwrap();
@@ -370,7 +311,7 @@ async fn client_datagrams(node: &mut Node, peer: PeerId) {
     }
     let payload = Bytes::from(vec![1; 1200]);
     let total = DATAGRAMS_PER_SECOND * DATAGRAM_SECONDS;
-    let (cpu, started) = (cpu_seconds(), Instant::now());
+    let (cpu, started) = (cpu_of_self(), Instant::now());
     let mut sent = 0;
     while sent < total {
         let due = started.elapsed().as_secs_f64() * DATAGRAMS_PER_SECOND as f64;

@@ -1,6 +1,9 @@
 //! rust-libp2p's own QUIC transport for comparison: one bidirectional stream, as its users have it.
 
-use super::peers::{cpu_seconds, megabytes_per_second, report};
+use super::{
+    measure::cpu_of_self,
+    peers::{megabytes_per_second, report},
+};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, future::poll_fn};
 use libp2p::{
     Multiaddr, Transport,
@@ -31,7 +34,7 @@ pub async fn serve(total: u64) {
     let (background, mut connection) =
         (::tokio::spawn(async move { while transport.next().await.is_some() {} }), upgrade.await.unwrap().1);
     let mut stream = poll_fn(|cx| connection.poll_inbound_unpin(cx)).await.unwrap();
-    let cpu = cpu_seconds();
+    let cpu = cpu_of_self();
     let mut buffer = vec![0; 256 << 10];
     let mut received = 0;
     while received < total {
@@ -39,7 +42,7 @@ pub async fn serve(total: u64) {
     }
     stream.write_all(b"done").await.unwrap();
     stream.close().await.unwrap();
-    println!("CPU {}", cpu_seconds() - cpu);
+    println!("CPU {}", cpu_of_self() - cpu);
     let _ = stream.read(&mut buffer).await;
     drop(background);
 }
@@ -51,7 +54,7 @@ pub async fn client(address: &str, _peer: &str, total: u64) {
     let (_, mut connection) = transport.dial(address, options).unwrap().await.unwrap();
     let mut stream = poll_fn(|cx| connection.poll_outbound_unpin(cx)).await.unwrap();
     let chunk = vec![0xa5; 1 << 20];
-    let (cpu, started) = (cpu_seconds(), Instant::now());
+    let (cpu, started) = (cpu_of_self(), Instant::now());
     for _ in 0..total >> 20 {
         stream.write_all(&chunk).await.unwrap();
     }

@@ -1,9 +1,11 @@
 //! What the benches of whole nodes share: the machine they ran on, CPU time and memory of processes, medians, bars.
 //!
-//! Not here: what is measured (`end_to_end/`, `node.rs`); who cleans up (`supervisor`).
+//! Not here: what is measured (`end_to_end/`, `fabric/`, `node.rs`); who cleans up (`supervisor`); a network driver alone
+//! (`network`).
 
-#![allow(dead_code)] // No bench uses all of it.
+#![allow(dead_code, clippy::result_large_err)] // No bench uses all of it.
 
+pub mod network;
 pub mod supervisor;
 
 use std::{fs, time::Duration};

@@ -1,7 +1,7 @@
 //! How things are named: peers, content, shards, jobs and addresses.
 
 use serde::{Deserialize, Serialize};
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 /// Why a name could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -146,10 +146,11 @@ impl ShardId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobId(pub u64);
 
-/// A multiaddr in its text form, at most [`Address::BYTES_MAX`] bytes, without a trailing `/p2p/…`.
+/// A multiaddr in its text form, at most [`Address::BYTES_MAX`] bytes, without a trailing `/p2p/…`. Clones share it: what a
+/// node knows of thousands of peers is mostly addresses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Address(String);
+pub struct Address(Arc<str>);
 
 impl Address {
     /// Longest address that is kept or accepted.
@@ -178,7 +179,7 @@ impl TryFrom<String> for Address {
         let fits = text.len() <= Self::BYTES_MAX;
         let graphic = text.bytes().all(|byte| byte.is_ascii_graphic());
         if fits && graphic && text.starts_with('/') && !text.contains("/p2p/") {
-            Ok(Self(text))
+            Ok(Self(text.into()))
         } else {
             Err(IdError::Address(text.chars().take(Self::BYTES_MAX).collect()))
         }
@@ -187,7 +188,7 @@ impl TryFrom<String> for Address {
 
 impl From<Address> for String {
     fn from(address: Address) -> Self {
-        address.0
+        address.as_str().to_owned()
     }
 }
 

@@ -8,10 +8,10 @@ use crate::{
     plan::{Act, Nat, Plan},
     record::NodeId,
 };
-use pangea_kernel::{Draw, Seed};
+use pangea_kernel::Seed;
 use pangea_protocols::time::Time;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -32,26 +32,45 @@ pub type Arrivals = [Option<Time>; 2];
 #[derive(Clone)]
 pub struct Links(Arc<Mutex<State>>);
 
+/// Maps by node are looked up and never walked through: their order is not that of a run.
 struct State {
-    seed: Seed,
-    regions: BTreeMap<NodeId, usize>,
-    nats: BTreeMap<NodeId, Nat>,
+    seed: u64,
+    regions: HashMap<NodeId, usize>,
+    nats: HashMap<NodeId, Nat>,
     /// By region and region.
     base: BTreeMap<(usize, usize), Condition>,
     uplinks: BTreeMap<usize, u64>,
     faults: BTreeMap<u32, Act>,
     /// Counts changes of `faults`.
     version: u64,
-    directions: BTreeMap<(NodeId, NodeId), Direction>,
-    pipes: BTreeMap<NodeId, Pipe>,
+    directions: HashMap<(NodeId, NodeId), Direction>,
+    pipes: HashMap<NodeId, Pipe>,
 }
 
-/// One way from a node to another.
+/// One way from a node to another. There are as many as pairs of nodes that ever meet, so it is small.
 struct Direction {
-    draw: Draw,
-    version: u64,
-    condition: Condition,
+    luck: Luck,
     last_arrival: Time,
+    /// What faults make of it, and for which version of them; `None` if it is as its regions are.
+    faulty: Option<Box<(u64, Condition)>>,
+}
+
+/// A stream of chance (SplitMix64, Steele et al. 2014): eight bytes where a cipher would need hundreds.
+#[derive(Clone, Copy)]
+struct Luck(u64);
+
+impl Luck {
+    /// A uniform number in `[0, 1)` with 53 bits.
+    fn unit(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        (scramble(self.0) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+fn scramble(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
 }
 
 /// What a line is like.
@@ -100,18 +119,17 @@ impl Links {
             base.insert((a, b), condition);
             base.insert((b, a), condition);
         }
-        let uplinks =
-            plan.regions.iter().enumerate().filter_map(|(at, region)| Some((at, region.uplink?))).collect();
+        let uplinks = plan.regions.iter().enumerate().filter_map(|(at, region)| Some((at, region.uplink?))).collect();
         Self(Arc::new(Mutex::new(State {
-            seed,
+            seed: seed.draw().u64(),
             regions: plan.nodes.iter().map(|node| (node.id, number(&node.region))).collect(),
             nats: plan.nodes.iter().map(|node| (node.id, node.nat)).collect(),
             base,
             uplinks,
             faults: BTreeMap::new(),
             version: 0,
-            directions: BTreeMap::new(),
-            pipes: BTreeMap::new(),
+            directions: HashMap::new(),
+            pipes: HashMap::new(),
         })))
     }
 
@@ -130,14 +148,18 @@ impl Links {
         }
     }
 
+    /// Changes whenever a fault begins or ends.
+    pub fn version(&self) -> u64 {
+        self.state().version
+    }
+
     /// The fate of a packet of `bytes` that leaves now.
     pub fn packet(&self, now: Time, from: NodeId, to: NodeId, bytes: u64) -> Arrivals {
         let mut state = self.state();
         let queued = state.queue(now, from, bytes);
-        let direction = state.direction(from, to);
-        let line = direction.condition;
+        let (direction, line) = state.direction(from, to);
         // Always the same number of draws, so that the fate of one packet does not shift that of the next.
-        let [loss, jitter, reorder, duplicate] = std::array::from_fn(|_| direction.draw.unit());
+        let [loss, jitter, reorder, duplicate] = std::array::from_fn(|_| direction.luck.unit());
         let Some(sent) = queued else { return [None, None] };
         if line.cut || loss < line.loss || line.mtu.is_some_and(|mtu| bytes > mtu) {
             return [None, None];
@@ -152,12 +174,11 @@ impl Links {
     pub fn message(&self, now: Time, from: NodeId, to: NodeId, bytes: u64) -> Option<Time> {
         let mut state = self.state();
         let queued = state.queue(now, from, bytes).unwrap_or(now);
-        let back = state.direction(to, from).condition;
-        let direction = state.direction(from, to);
-        let line = direction.condition;
+        let back = state.condition_now(to, from);
+        let (direction, line) = state.direction(from, to);
         let packets = i32::try_from(bytes.div_ceil(PACKET_BYTES).clamp(1, 1000)).unwrap_or(1000);
         let unharmed = (1.0 - line.loss.max(back.loss).clamp(0.0, 0.95)).powi(packets);
-        let [luck, jitter] = std::array::from_fn(|_| direction.draw.unit());
+        let [luck, jitter] = std::array::from_fn(|_| direction.luck.unit());
         if line.cut || back.cut {
             return None;
         }
@@ -172,12 +193,12 @@ impl Links {
     pub fn can_dial(&self, from: NodeId, to: NodeId) -> bool {
         let mut state = self.state();
         let open = state.nats.get(&to).is_none_or(|nat| *nat == Nat::Open);
-        open && !state.direction(from, to).condition.cut && !state.direction(to, from).condition.cut
+        open && !state.condition_now(from, to).cut && !state.condition_now(to, from).cut
     }
 
     /// True if nothing passes from one node to the other now.
     pub fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
-        self.state().direction(from, to).condition.cut
+        self.state().condition_now(from, to).cut
     }
 
     /// What stands in front of a node.
@@ -209,28 +230,46 @@ fn contains(group: &[NodeId], node: NodeId) -> bool {
     group.is_empty() || group.contains(&node)
 }
 
+impl Direction {
+    fn new(seed: u64, from: NodeId, to: NodeId) -> Self {
+        let pair = u64::from(from) << 32 | u64::from(to);
+        Self { luck: Luck(scramble(seed ^ scramble(pair))), last_arrival: Time(0), faulty: None }
+    }
+}
+
 impl State {
-    fn direction(&mut self, from: NodeId, to: NodeId) -> &mut Direction {
-        let version = self.version;
-        let known = self.directions.get(&(from, to)).is_some_and(|direction| direction.version == version);
-        let condition = if known { Condition::default() } else { self.condition(from, to) };
-        let seed = &self.seed;
-        let direction = self.directions.entry((from, to)).or_insert_with(|| Direction {
-            draw: seed.derive(&format!("{from}>{to}")).draw(),
-            version,
-            condition,
-            last_arrival: Time(0),
-        });
-        if !known {
-            (direction.version, direction.condition) = (version, condition);
+    /// The way from one node to the other, and what it is like now.
+    fn direction(&mut self, from: NodeId, to: NodeId) -> (&mut Direction, Condition) {
+        let line = self.condition_now(from, to);
+        let seed = self.seed;
+        let direction = self.directions.entry((from, to)).or_insert_with(|| Direction::new(seed, from, to));
+        (direction, line)
+    }
+
+    fn condition_now(&mut self, from: NodeId, to: NodeId) -> Condition {
+        if self.faults.is_empty() {
+            return self.base_of(from, to);
         }
-        direction
+        let known = self.directions.get(&(from, to)).and_then(|direction| direction.faulty.as_deref());
+        if let Some((version, condition)) = known
+            && *version == self.version
+        {
+            return *condition;
+        }
+        let (condition, version, seed) = (self.condition(from, to), self.version, self.seed);
+        let direction = self.directions.entry((from, to)).or_insert_with(|| Direction::new(seed, from, to));
+        direction.faulty = Some(Box::new((version, condition)));
+        condition
+    }
+
+    fn base_of(&self, from: NodeId, to: NodeId) -> Condition {
+        let region = |node| self.regions.get(&node).copied().unwrap_or(0);
+        let (a, b) = (region(from), region(to));
+        self.base.get(&(a, b)).or_else(|| self.base.get(&(a, a))).copied().unwrap_or_default()
     }
 
     fn condition(&self, from: NodeId, to: NodeId) -> Condition {
-        let region = |node| self.regions.get(&node).copied().unwrap_or(0);
-        let (a, b) = (region(from), region(to));
-        let mut line = self.base.get(&(a, b)).or_else(|| self.base.get(&(a, a))).copied().unwrap_or_default();
+        let mut line = self.base_of(from, to);
         for act in self.faults.values() {
             worsen(&mut line, act, from, to);
         }

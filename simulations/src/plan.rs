@@ -33,6 +33,12 @@ pub struct Plan {
     /// After the calm, every object that should be there is read once more.
     #[serde(default = "yes")]
     pub read_back: bool,
+    /// What goes wrong is within what users are promised: everything that is asked succeeds all the same.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub harmless: bool,
+    /// The longest that a read may take, however it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads_within_ms: Option<u64>,
     /// Oracles that do not apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<String>,
@@ -59,6 +65,10 @@ pub struct Plan {
 
 fn yes() -> bool {
     true
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn peers_target() -> u32 {
@@ -169,7 +179,6 @@ impl Nat {
 
 /// Something a user asks of a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Operation {
     /// Its name for good.
     pub id: u32,
@@ -228,6 +237,8 @@ pub enum Content {
     Zeros,
     /// Runs of all three.
     Mixed,
+    /// The same mebibyte of text again and again.
+    Repeated,
 }
 
 /// Something that goes wrong.
@@ -330,6 +341,10 @@ pub enum Conduct {
     FreeRiding,
     /// Says things at the wrong time: answers that nobody asked for, requests without end.
     Babbling,
+    /// Sends receipts that it has not signed, and keeps nothing.
+    Forging,
+    /// Damages the shards that it stores on others.
+    Mangling,
     /// An older version, which knows neither peer exchange nor have/want.
     Older,
 }

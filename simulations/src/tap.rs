@@ -41,6 +41,32 @@ pub struct Tap {
     state: Arc<Mutex<State>>,
 }
 
+/// The taps of all nodes; each outlives the crashes of its node. Clones are the same taps.
+#[derive(Clone)]
+pub struct Taps {
+    observer: Observer,
+    seed: Seed,
+    taps: Arc<Mutex<BTreeMap<NodeId, Tap>>>,
+}
+
+impl Taps {
+    /// No taps yet; `seed` is for misbehaviour.
+    pub fn new(observer: Observer, seed: Seed) -> Self {
+        Self { observer, seed, taps: Arc::default() }
+    }
+
+    /// The tap of a node.
+    pub fn of(&self, node: NodeId) -> Tap {
+        let mut taps = self.taps.lock().unwrap_or_else(PoisonError::into_inner);
+        taps.entry(node).or_insert_with(|| Tap::new(node, self.observer.clone(), &self.seed)).clone()
+    }
+
+    /// Who watches.
+    pub fn observer(&self) -> Observer {
+        self.observer.clone()
+    }
+}
+
 struct State {
     conduct: Option<Conduct>,
     draw: Draw,
@@ -122,7 +148,9 @@ impl Tap {
         Port::new(move |command| {
             tap.observer.see(Some(tap.node), Sight::Disk(&command));
             match command {
-                disk::Command::Append { tag, .. } if tap.state().conduct == Some(Conduct::Lying) => {
+                disk::Command::Append { tag, .. }
+                    if matches!(tap.state().conduct, Some(Conduct::Lying | Conduct::Forging)) =>
+                {
                     let usage = disk::Usage { shards: 0, disk_bytes: 0, free_bytes: 1 << 40 };
                     tap.soon(&events, disk::Event::Appended { tags: vec![tag], usage });
                     Ok(())
@@ -192,6 +220,8 @@ impl Tap {
             Conduct::Stalling if is_answer(&frame) => Verdict::Later(frame),
             Conduct::Corrupting => Verdict::Pass(corrupted(frame, &mut state.draw)),
             Conduct::FreeRiding => Verdict::Pass(refused(frame)),
+            Conduct::Forging => Verdict::Pass(forged(frame)),
+            Conduct::Mangling => Verdict::Pass(mangled(frame)),
             Conduct::Babbling => state.babble(peer, frame),
             _ => Verdict::Pass(frame),
         }
@@ -235,9 +265,7 @@ fn is_answer_to_get(frame: &Frame) -> bool {
 fn is_answer(frame: &Frame) -> bool {
     let store = matches!(
         frame.message,
-        Message::Store(
-            Store::Reserved { .. } | Store::Stored { .. } | Store::NotStored { .. } | Store::Dropped { .. }
-        )
+        Message::Store(Store::Reserved { .. } | Store::Stored { .. } | Store::NotStored { .. } | Store::Dropped { .. })
     );
     store || is_answer_to_get(frame)
 }
@@ -263,4 +291,22 @@ fn refused(frame: Frame) -> Frame {
         }
         message => Frame { message, body: frame.body },
     }
+}
+
+/// A receipt with a signature that is none.
+fn forged(mut frame: Frame) -> Frame {
+    if let Message::Store(Store::Stored { receipt, .. }) = &mut frame.message {
+        receipt.signature.iter_mut().take(1).for_each(|byte| *byte ^= 1);
+    }
+    frame
+}
+
+/// A shard whose last bit is another.
+fn mangled(frame: Frame) -> Frame {
+    if !matches!(frame.message, Message::Store(Store::Put { .. })) || frame.body.is_empty() {
+        return frame;
+    }
+    let mut body = frame.body.to_vec();
+    body.iter_mut().next_back().into_iter().for_each(|byte| *byte ^= 1);
+    Frame { message: frame.message, body: Bytes::from(body) }
 }

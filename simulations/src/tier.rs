@@ -2,8 +2,10 @@
 //! apart, so every scenario that needs nothing special runs on both.
 
 use crate::{
+    links::Links,
     plan::{DiskFate, DiskFault, Node},
     record::NodeId,
+    tap::Taps,
 };
 use bytes::Bytes;
 use pangea::node::wiring::Actors;
@@ -21,6 +23,12 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 /// A network of nodes on a virtual clock. Everything that nodes do is shown to the observer the tier was made with.
 pub trait Tier {
+    /// What sits between its nodes and their drivers; with it, who watches.
+    fn taps(&self) -> Taps;
+
+    /// The lines between its nodes.
+    fn links(&self) -> Links;
+
     /// Now.
     fn now(&self) -> Time;
 
@@ -87,8 +95,10 @@ pub enum Ask {
     },
     /// Have an object forgotten.
     Remove { cid: Cid, hints: Vec<(PeerId, Address)> },
-    /// Give a put up, or another job.
-    Cancel { put: bool },
+    /// Give a put up: it ends by itself.
+    Cancel,
+    /// Everybody that may know of a job lets go of it.
+    Release,
 }
 
 /// Asks as the hub does in production. False if a mailbox was full.
@@ -104,10 +114,11 @@ pub fn ask(actors: &Actors, job: JobId, ask: Ask) -> bool {
                 && actors.downloads.send(download::In::Open { job, cid, hints, timeout }).is_ok()
         }
         Ask::Remove { cid, hints } => actors.downloads.send(download::In::Remove { job, cid, hints }).is_ok(),
-        Ask::Cancel { put: true } => actors.uploads.send(upload::In::Cancel { job }).is_ok(),
-        Ask::Cancel { put: false } => {
-            actors.ces.send(ces::In::Cancel { job }).is_ok()
-                && actors.downloads.send(download::In::Close { job }).is_ok()
+        Ask::Cancel => actors.uploads.send(upload::In::Cancel { job }).is_ok(),
+        Ask::Release => {
+            let uploads = actors.uploads.send(upload::In::Cancel { job }).is_ok();
+            let ces = actors.ces.send(ces::In::Cancel { job }).is_ok();
+            actors.downloads.send(download::In::Close { job }).is_ok() && uploads && ces
         }
     }
 }

@@ -1,12 +1,18 @@
 //! [`World`]: all nodes of a simulation, and the loop that takes events off the heap.
 
 use crate::{
+    actor::{Failure, Run},
+    life::{Calendar, Life},
     timeline::{ActorId, Entry, Timeline},
-    virtual_host::{Run, VirtualHost},
+    virtual_host::VirtualHost,
 };
-use pangea_kernel::{Seed, contain};
+use pangea_kernel::{Seed, contain, supervision::Verdict};
 use pangea_protocols::time::Time;
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
 
 /// Events at one instant before the run is given up as one that will never end.
 pub const EVENTS_PER_INSTANT_MAX: u64 = 1_000_000;
@@ -15,26 +21,68 @@ pub const EVENTS_PER_INSTANT_MAX: u64 = 1_000_000;
 pub struct World {
     seed: Seed,
     timeline: Timeline,
-    actors: Actors,
+    crew: Rc<RefCell<Crew>>,
     digest: Option<RefCell<blake3::Hasher>>,
+    events: Cell<u64>,
 }
 
-/// The actors of all nodes, by [`ActorId`].
-pub(crate) type Actors = Rc<RefCell<Vec<Place>>>;
+/// All nodes and their actors.
+#[derive(Default)]
+pub(crate) struct Crew {
+    /// By [`ActorId`]. Those of lives that are over stay as empty places.
+    places: Vec<Place>,
+    nodes: BTreeMap<Rc<str>, Known>,
+}
+
+/// What outlives a node's crashes.
+#[derive(Default)]
+struct Known {
+    lives: u64,
+    calendar: Rc<Cell<Calendar>>,
+    /// Of the life that it has.
+    actors: Vec<ActorId>,
+}
 
 /// Where an actor is, or will be.
 pub(crate) struct Place {
-    pub(crate) node: String,
-    pub(crate) name: &'static str,
-    pub(crate) actor: Option<Rc<RefCell<dyn Run>>>,
+    node: Rc<str>,
+    name: &'static str,
+    life: Life,
+    actor: Option<Rc<RefCell<dyn Run>>>,
     /// Messages that came before the actor was started.
     early: usize,
     started: bool,
 }
 
 impl Place {
-    pub(crate) fn new(node: String, name: &'static str) -> Self {
-        Self { node, name, actor: None, early: 0, started: false }
+    pub(crate) fn new(node: Rc<str>, name: &'static str, life: Life) -> Self {
+        Self { node, name, life, actor: None, early: 0, started: false }
+    }
+}
+
+impl Crew {
+    pub(crate) fn has(&self, node: &str, name: &str) -> bool {
+        let actors = self.nodes.get(node).map_or(&[][..], |known| &known.actors);
+        actors.iter().any(|id| self.places[*id].name == name)
+    }
+
+    pub(crate) fn add(&mut self, place: Place) -> ActorId {
+        let id = self.places.len();
+        self.nodes.entry(Rc::clone(&place.node)).or_default().actors.push(id);
+        self.places.push(place);
+        id
+    }
+
+    pub(crate) fn hire(&mut self, id: ActorId, actor: Rc<RefCell<dyn Run>>) {
+        self.places[id].actor = Some(actor);
+    }
+
+    /// The node's life is over.
+    pub(crate) fn forget(&mut self, node: &str) {
+        let Some(known) = self.nodes.get_mut(node) else { return };
+        for id in std::mem::take(&mut known.actors) {
+            self.places[id].actor = None;
+        }
     }
 }
 
@@ -43,7 +91,12 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        Self { seed: Seed::new(bytes), timeline: Timeline::default(), actors: Actors::default(), digest: None }
+        Self::on(Timeline::default(), Seed::new(bytes))
+    }
+
+    /// An empty world whose events go onto `timeline`, which is no other world's.
+    pub fn on(timeline: Timeline, seed: Seed) -> Self {
+        Self { seed, timeline, crew: Rc::default(), digest: None, events: Cell::new(0) }
     }
 
     /// Hashes every event, see [`World::digest`].
@@ -52,10 +105,32 @@ impl World {
         self
     }
 
-    /// The host of the node `name`. Ask once per node and wire all its actors on it.
+    /// A new life of the node `name`, whose last one must be over. Ask once and wire all actors on it.
     pub fn node(&self, name: &str) -> VirtualHost {
-        let seed = self.seed.derive("node").derive(name);
-        VirtualHost::new(name.to_owned(), seed, self.timeline.clone(), Rc::clone(&self.actors))
+        let mut crew = self.crew.borrow_mut();
+        let node: Rc<str> = name.into();
+        let known = crew.nodes.entry(Rc::clone(&node)).or_default();
+        let mut seed = self.seed.derive("node").derive(name);
+        if known.lives > 0 {
+            seed = seed.derive("life").derive(&known.lives.to_string());
+        }
+        known.lives += 1;
+        VirtualHost {
+            node,
+            seed,
+            timeline: self.timeline.clone(),
+            crew: Rc::clone(&self.crew),
+            life: Life::new(self.timeline.clone()),
+            calendar: Rc::clone(&known.calendar),
+            tell: None,
+        }
+    }
+
+    /// The calendar of a node is off by this much from now on, and drifts; in all its lives.
+    pub fn skew(&self, node: &str, by_s: i64, drift_ppm: i64) {
+        let mut crew = self.crew.borrow_mut();
+        let known = crew.nodes.entry(node.into()).or_default();
+        known.calendar.set(Calendar::skewed(self.now(), by_s, drift_ppm));
     }
 
     /// The seed for a driver's twin; `label` says which, and no two may share one.
@@ -73,10 +148,15 @@ impl World {
         self.timeline.now()
     }
 
+    /// Events that have happened.
+    pub fn events(&self) -> u64 {
+        self.events.get()
+    }
+
     /// Lets everything happen up to and including `until`, which then is the time.
     ///
     /// # Panics
-    /// If a core panics, or if time stands still for [`EVENTS_PER_INSTANT_MAX`] events.
+    /// If a core panics whose node does not contain it, or if time stands still for [`EVENTS_PER_INSTANT_MAX`] events.
     pub fn run_until(&self, until: Time) {
         self.drain(until);
         self.timeline.move_to(until);
@@ -106,9 +186,10 @@ impl World {
         while let Some((now, entry)) = self.timeline.pop(until) {
             events = if now == instant { events + 1 } else { 1 };
             instant = now;
+            self.events.set(self.events.get() + 1);
             let whose = entry.whose();
             if let Err(reason) = contain(|| self.happen(now, entry)) {
-                panic!("{} panicked at {now}: {reason}", self.subject(whose));
+                self.on_panic(now, whose, reason);
             }
             assert!(events < EVENTS_PER_INSTANT_MAX, "time stands still at {now}, lastly in {}", self.subject(whose));
         }
@@ -118,15 +199,18 @@ impl World {
         let mut digest = self.digest.as_ref().map(RefCell::borrow_mut);
         let digest = digest.as_deref_mut();
         match entry {
-            Entry::Call(work) => work(),
+            Entry::Call(work) => {
+                // A driver's business may be to end a run's step that takes a digest of its own.
+                work();
+            }
             Entry::Start(id) => self.start(id, now),
             Entry::Message(id) => {
-                if let Some(actor) = self.receiver(id) {
+                if let Some(actor) = self.receiver(id, Entry::Message(id)) {
                     actor.borrow_mut().message(now, digest);
                 }
             }
             Entry::Timer(id, timer) => {
-                if let Some(actor) = self.receiver(id) {
+                if let Some(actor) = self.receiver(id, Entry::Timer(id, timer)) {
                     actor.borrow_mut().timer(now, timer, digest);
                 }
             }
@@ -135,7 +219,10 @@ impl World {
 
     fn start(&self, id: ActorId, now: Time) {
         let (actor, early) = {
-            let place = &mut self.actors.borrow_mut()[id];
+            let place = &mut self.crew.borrow_mut().places[id];
+            if place.life.is_paused() {
+                return place.life.hold(Entry::Start(id));
+            }
             place.started = true;
             (place.actor.clone(), std::mem::take(&mut place.early))
         };
@@ -148,20 +235,47 @@ impl World {
     }
 
     /// The actor, if it has been started; a message that is too early is delivered after the start.
-    fn receiver(&self, id: ActorId) -> Option<Rc<RefCell<dyn Run>>> {
-        let place = &mut self.actors.borrow_mut()[id];
+    fn receiver(&self, id: ActorId, entry: Entry) -> Option<Rc<RefCell<dyn Run>>> {
+        let place = &mut self.crew.borrow_mut().places[id];
+        if place.life.is_paused() {
+            place.life.hold(entry);
+            return None;
+        }
         if !place.started {
-            place.early += 1;
+            place.early += usize::from(matches!(entry, Entry::Message(_)));
             return None;
         }
         place.actor.clone()
+    }
+
+    /// As in production the core is built again after a pause, unless it failed too often.
+    fn on_panic(&self, now: Time, whose: Option<ActorId>, reason: String) {
+        let subject = || self.subject(whose);
+        let actor = whose.and_then(|id| Some((id, self.crew.borrow().places[id].actor.clone()?)));
+        let Some((id, actor)) = actor else { panic!("{} panicked at {now}: {reason}", subject()) };
+        let buried = actor.borrow_mut().bury(now);
+        let Some((verdict, tell)) = buried else { panic!("{} panicked at {now}: {reason}", subject()) };
+        let name = self.crew.borrow().places[id].name;
+        let again = match verdict {
+            Verdict::Restart(pause) => {
+                self.crew.borrow_mut().places[id].started = false;
+                self.timeline.insert(now + pause, Entry::Start(id));
+                Some(pause)
+            }
+            Verdict::Escalate => {
+                let node = Rc::clone(&self.crew.borrow().places[id].node);
+                self.crew.borrow_mut().forget(&node);
+                None
+            }
+        };
+        tell(Failure { actor: name, reason, again });
     }
 
     fn subject(&self, whose: Option<ActorId>) -> String {
         whose.map_or_else(
             || "a driver".to_owned(),
             |id| {
-                let place = &self.actors.borrow()[id];
+                let place = &self.crew.borrow().places[id];
                 format!("{}/{}", place.node, place.name)
             },
         )

@@ -4,9 +4,11 @@
 
 use pangea_kernel::{Core, Cx, Host, Options, Port, Rejected, Slot, TimerId, testbed::EPOCH};
 use pangea_protocols::time::{Time, UnixTime};
-use pangea_simulations::{Timeline, World};
+use pangea_simulations::{Failure, Timeline, VirtualHost, World};
 use serde::{Deserialize, Serialize};
 use std::{
+    cell::RefCell,
+    rc::Rc,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -149,6 +151,84 @@ fn a_panicking_core_ends_the_run_and_is_named() {
     world.run_until(Time(3 * SECOND));
     port.send(Do::Panic).unwrap();
     world.run_until(Time(4 * SECOND));
+}
+
+/// Two actors of one contained node, and what is told of panics.
+type Contained = (VirtualHost, Port<Do>, Said, Rc<RefCell<Vec<Failure>>>);
+
+fn contained(world: &World) -> Contained {
+    let failures = Rc::<RefCell<Vec<Failure>>>::default();
+    let told = Rc::clone(&failures);
+    let host = world.node("n").contained(move |failure| told.borrow_mut().push(failure));
+    let slot = host.slot::<Sayer>("sayer", Options { restarts_max: 2, ..Options::default() });
+    let (port, said) = (slot.port(), Said::default());
+    let heard = Arc::clone(&said);
+    host.start(slot, || Sayer, move |out| heard.lock().unwrap().push(out));
+    (host, port, said, failures)
+}
+
+#[test]
+fn a_contained_panic_costs_what_the_core_knew_and_not_its_mailbox() {
+    let world = World::new(0);
+    let (_host, port, said, failures) = contained(&world);
+    for event in [Do::SayAfter(5, 1), Do::Panic, Do::Say(2)] {
+        port.send(event).unwrap();
+    }
+    world.run_until(Time(9 * SECOND));
+    // The timer is gone; what waited behind the poison is handled after the pause.
+    assert_eq!(*said.lock().unwrap(), [(2, Time(SECOND / 10))]);
+    let again = Some(Duration::from_millis(100));
+    assert_eq!(*failures.borrow(), [Failure { actor: "sayer", reason: "as told".to_owned(), again }]);
+}
+
+#[test]
+fn a_core_that_panics_too_often_ends_its_node() {
+    let world = World::new(0);
+    let (host, port, _, failures) = contained(&world);
+    for _ in 0..3 {
+        port.send(Do::Panic).unwrap();
+    }
+    world.run_until(Time(9 * SECOND));
+    assert_eq!(
+        failures.borrow().iter().map(|failure| failure.again.is_some()).collect::<Vec<_>>(),
+        [true, true, false]
+    );
+    assert!(host.life().is_over());
+    assert!(matches!(port.send(Do::Say(1)), Err(Rejected::Closed(_))));
+}
+
+#[test]
+fn what_happens_to_a_node_that_stands_still_happens_in_order_when_it_goes_on() {
+    let world = World::new(0);
+    let (host, port, said, _) = contained(&world);
+    port.send(Do::SayAfter(2, 1)).unwrap();
+    world.run_until(Time(SECOND));
+    host.pause(true);
+    port.send(Do::Say(0)).unwrap();
+    world.run_until(Time(3 * SECOND));
+    port.send(Do::Say(2)).unwrap();
+    world.run_until(Time(5 * SECOND));
+    assert!(said.lock().unwrap().is_empty());
+    host.pause(false);
+    world.run_until(Time(5 * SECOND));
+    assert_eq!(*said.lock().unwrap(), [0, 1, 2].map(|number| (number, Time(5 * SECOND))));
+}
+
+#[test]
+fn a_crashed_node_is_silent_and_its_next_life_draws_anew() {
+    let world = World::new(0);
+    let (host, port, said, _) = contained(&world);
+    port.send(Do::SayAfter(2, 1)).unwrap();
+    world.run_until(Time(SECOND));
+    let first = host.seed().derive("x").draw().u64();
+    host.crash();
+    assert!(matches!(port.send(Do::Say(9)), Err(Rejected::Closed(_))));
+    let (again, port, said_again, _) = contained(&world);
+    port.send(Do::Say(3)).unwrap();
+    assert!(world.run_until_idle(Time(60 * SECOND)));
+    assert!(said.lock().unwrap().is_empty());
+    assert_eq!(said_again.lock().unwrap().len(), 1);
+    assert_ne!(first, again.seed().derive("x").draw().u64());
 }
 
 #[test]

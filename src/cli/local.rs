@@ -1,8 +1,8 @@
-//! The commands that need no running node: `init`, `node`, `id`, `config`, `demo`, `bench`.
+//! The commands that need no running node: `init`, `node`, `id`, `config`, `demo`, `bench`, `sim`.
 
 use super::{
     CliError, Global,
-    node::{BenchArgs, ConfigAction, ConfigArgs, DemoArgs, NodeArgs},
+    node::{BenchArgs, ConfigAction, ConfigArgs, DemoArgs, NodeArgs, SimArgs},
     output::Output,
 };
 use crate::{
@@ -15,8 +15,26 @@ use crate::{
 };
 use pangea_protocols::job::ErrorKind;
 use serde_json::json;
-use std::{fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt};
+use std::{
+    fs::OpenOptions,
+    io::Write,
+    os::unix::{fs::OpenOptionsExt, process::CommandExt},
+};
 use tracing_subscriber::EnvFilter;
+
+/// Becomes `pangea-sim`, which is a program of its own: it overrides the clock and the entropy of its process, which no
+/// node should be able to do. Returns only if that is not possible.
+pub(crate) fn sim(args: &SimArgs) -> CliError {
+    let beside =
+        std::env::current_exe().ok().map(|path| path.with_file_name("pangea-sim")).filter(|path| path.exists());
+    let program = beside.unwrap_or_else(|| "pangea-sim".into());
+    let error = std::process::Command::new(&program).args(&args.arguments).exec();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => CliError::new(ErrorKind::NotFound, "the program `pangea-sim` is not installed")
+            .help("install it from Pangea's sources: cargo install --path simulations"),
+        _ => CliError::failed(format!("{}: {error}", program.display())),
+    }
+}
 
 /// Makes directory, identity and settings file.
 pub(crate) fn init(global: &Global, output: &Output) -> Result<(), CliError> {

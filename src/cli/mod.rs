@@ -2,7 +2,7 @@
 //!
 //! | file | commands |
 //! |---|---|
-//! | `local` | `init`, `node`, `id`, `config`, `demo`, `bench`: they need no running node |
+//! | `local` | `init`, `node`, `id`, `config`, `demo`, `bench`, `sim`: they need no running node |
 //! | `node` | `status`, `stop`, and the arguments of the commands in `local` |
 //! | `store` | `put`, `rm`, `share` |
 //! | `fetch` | `get`, `cat` |
@@ -21,7 +21,7 @@
 mod catalog;
 pub mod error;
 mod fetch;
-mod format;
+pub(crate) mod format;
 mod local;
 mod node;
 mod output;
@@ -94,6 +94,7 @@ pub(crate) enum Command {
     Config(node::ConfigArgs),
     Demo(node::DemoArgs),
     Bench(node::BenchArgs),
+    Sim(node::SimArgs),
     Completions(node::CompletionsArgs),
     ExitCodes(node::ExitCodesArgs),
 }
@@ -139,6 +140,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CliError> {
         Command::Config(args) => local::config(&global, &args, output),
         Command::Demo(args) => local::demo(&args, output),
         Command::Bench(args) => local::bench(&args, output),
+        Command::Sim(args) => Err(local::sim(&args)),
     }
 }
 

@@ -117,6 +117,18 @@ pub(crate) struct DemoArgs {
     pub paths: Vec<PathBuf>,
 }
 
+/// Simulate whole networks: runs the program `pangea-sim` with these arguments
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+#[command(after_help = "Examples:
+  pangea sim list
+  pangea sim run flash-crowd --seed 7")]
+pub(crate) struct SimArgs {
+    /// See `pangea sim --help`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+    pub arguments: Vec<std::ffi::OsString>,
+}
+
 /// Measure this machine: compression, encryption, coding, disk and loopback
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -1,6 +1,7 @@
 //! What the demo shows: who holds which shards, who died, and what came of it.
 
 use super::Report;
+use crate::cli::format::size;
 use pangea_protocols::{PeerId, job::Stored};
 use std::{fmt::Write as _, io::Write as _};
 
@@ -119,15 +120,6 @@ impl Picture {
             report.total_ms as f64 / 1e3
         );
         text
-    }
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.2} GB", bytes as f64 / 1e9),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Which message goes where stands in [`wiring`]; what can be asked of a node in [`handle`]; jobs live in [`hub`].
 
+mod addresses;
 pub mod handle;
 pub mod hub;
 mod run;
@@ -32,12 +33,7 @@ use pangea_kernel::{
 use pangea_peers::{PeerManager, api as peers};
 use pangea_protocols::{Address, PeerId, net};
 use pangea_transfer::{download::Downloader, upload::Uploader};
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Instant,
-};
+use std::{io, sync::Arc, time::Instant};
 use tokio::{runtime::Runtime, sync::mpsc, task::JoinHandle};
 use wiring::{Actors, Cores, Drivers, Mailboxes};
 
@@ -146,7 +142,7 @@ impl Node {
         };
         let (requests_to, requests) = mpsc::channel(HUB_QUEUE_MAX);
         let hub = runtime.spawn(Hub::run(about, ports, network_port, files.clone(), store.clone(), requests, inbox));
-        let addresses = listening(network.listening_on());
+        let addresses = addresses::of(network.listening_on());
         let peer = identity.peer();
         let handle = NodeHandle::new(requests_to);
         Ok(Self {
@@ -192,14 +188,15 @@ impl Node {
         &self.addresses
     }
 
-    /// Waits until the node is asked to stop (`Ok`), or an actor has failed too often or the hub at all (`Err` with the
-    /// reason).
+    /// Waits until the node is asked to stop (`Ok`), or an actor has failed too often, or the hub or the network driver at
+    /// all (`Err` with the reason).
     pub fn wait(&mut self) -> Result<(), String> {
-        let (hub, escalated) = (&mut self.hub, &mut self.escalated);
+        let (hub, escalated, network) = (&mut self.hub, &mut self.escalated, &self.network);
         self.runtime.block_on(async {
             tokio::select! {
                 ended = hub => ended.map_err(|panic| format!("the hub failed: {panic}")),
                 Some(reason) = escalated.recv() => Err(reason),
+                reason = network.failed() => Err(format!("the network driver failed: {reason}")),
             }
         })
     }
@@ -317,15 +314,6 @@ impl Cores for Recipe {
     fn downloads(&self) -> Downloader {
         Downloader::new()
     }
-}
-
-/// The sockets as multiaddrs; an unspecified address stands for all of the machine's.
-fn listening(sockets: &[SocketAddr]) -> Vec<Address> {
-    let text = |socket: &SocketAddr| match socket.ip() {
-        IpAddr::V4(ip) => format!("/ip4/{ip}/udp/{}/quic-v1", socket.port()),
-        IpAddr::V6(ip) => format!("/ip6/{ip}/udp/{}/quic-v1", socket.port()),
-    };
-    sockets.iter().filter_map(|socket| text(socket).parse().ok()).collect()
 }
 
 fn cpu_threads() -> usize {

@@ -17,7 +17,7 @@
 use super::hub::HubIn;
 use pangea_ces::{Ces, api as ces};
 use pangea_chunks::{ChunkStore, api as chunks};
-use pangea_kernel::{Host, Options, Port, Rejected, Slot};
+use pangea_kernel::{Host, Options, Port, Rejected, Slot, planted};
 use pangea_peers::{PeerManager, api as peers};
 use pangea_protocols::{
     JobId, PeerId, disk, files,
@@ -203,7 +203,7 @@ impl Routes {
                         self.of_job(job, self.actors.uploads.send(upload::In::SourceFailed { job }));
                         self.of_job(job, self.actors.downloads.send(download::In::Close { job }));
                     }
-                    JobEvent::Done { .. } => {
+                    JobEvent::Done { .. } if !planted!("close-not-passed") => {
                         self.of_job(job, self.actors.downloads.send(download::In::Close { job }));
                     }
                     _ => {}
@@ -294,6 +294,7 @@ impl Routes {
                 let ranked = download::In::Ranked { job: JobId(request), candidates };
                 counted("downloads", self.actors.downloads.send(ranked));
             }
+            peers::Out::Allow { .. } if planted!("allow-not-passed") => {}
             peers::Out::Allow { peer, allowed } => {
                 counted("chunks", self.actors.chunks.send(chunks::In::Allow { peer, allowed }));
             }
@@ -405,6 +406,7 @@ impl Actors {
         use net::Event as E;
         match &event {
             E::Sent { .. } | E::SendFailed { .. } => return self.on_sent(event),
+            E::Providers { .. } if planted!("providers-not-passed") => return Ok(()),
             E::Providers { query, providers, done } => {
                 let (query, providers, done) = (*query, providers.clone(), *done);
                 return hand_back(self.downloads.send(download::In::Providers { query, providers, done }), event);
@@ -413,7 +415,9 @@ impl Actors {
                 counted("downloads", self.downloads.send(download::In::Connected { peer: *peer }));
             }
             E::Disconnected { peer, .. } => {
-                counted("uploads", self.uploads.send(upload::In::Disconnected { peer: *peer }));
+                if !planted!("disconnected-not-passed") {
+                    counted("uploads", self.uploads.send(upload::In::Disconnected { peer: *peer }));
+                }
                 counted("downloads", self.downloads.send(download::In::Disconnected { peer: *peer }));
                 counted("chunks", self.chunks.send(chunks::In::Disconnected { peer: *peer }));
             }
@@ -437,6 +441,7 @@ impl Actors {
         let (sender, tag) = (tag & ((1 << TAG_BITS) - 1), tag >> TAG_BITS);
         match (sender, failed) {
             (TO_UPLOADS, None) => hand_back(self.uploads.send(upload::In::Sent { peer, tag }), event),
+            (TO_UPLOADS, Some(_)) if planted!("send-failed-swallowed") => Ok(()),
             (TO_UPLOADS, Some(error)) => {
                 hand_back(self.uploads.send(upload::In::SendFailed { peer, tag, error }), event)
             }
@@ -451,36 +456,60 @@ impl Actors {
     /// Frames go to whoever plays that side of the protocol.
     fn on_frame(&self, event: net::Event) -> Result<(), Rejected<net::Event>> {
         let net::Event::Received { peer, frame } = event else { return Ok(()) };
-        let again = |frame: Frame| net::Event::Received { peer, frame };
         match &frame.message {
             Message::Store(Store::Reserve { .. } | Store::Put { .. } | Store::Release { .. } | Store::Drop { .. })
             | Message::Fetch(Fetch::Get { .. } | Fetch::Cancel { .. })
-            | Message::Have(Have::Want { .. }) => self
-                .chunks
-                .send(chunks::In::Received { peer, frame: frame.clone() })
-                .map_err(|r| rewrap(&r, again(frame))),
-            Message::Store(Store::Reserved { .. } | Store::Stored { .. } | Store::NotStored { .. }) => self
-                .uploads
-                .send(upload::In::Received { peer, frame: frame.clone() })
-                .map_err(|r| rewrap(&r, again(frame))),
+            | Message::Have(Have::Want { .. }) => self.frame_to_chunks(peer, frame),
+            Message::Store(Store::Reserved { .. } | Store::Stored { .. } | Store::NotStored { .. }) => {
+                self.frame_to_uploads(peer, frame)
+            }
             // A refusal answers the uploader's `Reserve` or the downloader's `Drop`: each knows its own numbers.
             Message::Store(Store::Refused { .. }) => {
                 counted("downloads", self.downloads.send(download::In::Received { peer, frame: frame.clone() }));
-                self.uploads
-                    .send(upload::In::Received { peer, frame: frame.clone() })
-                    .map_err(|r| rewrap(&r, again(frame)))
+                self.frame_to_uploads(peer, frame)
             }
             Message::Store(Store::Dropped { .. })
             | Message::Fetch(Fetch::Found { .. } | Fetch::Missing { .. })
-            | Message::Have(Have::Have { .. }) => self
-                .downloads
-                .send(download::In::Received { peer, frame: frame.clone() })
-                .map_err(|r| rewrap(&r, again(frame))),
-            Message::Pex(_) => {
-                self.peers.send(peers::In::Pex { peer, frame: frame.clone() }).map_err(|r| rewrap(&r, again(frame)))
+            | Message::Have(Have::Have { .. }) => {
+                deliver(&self.downloads, download::In::Received { peer, frame }, |m| {
+                    let download::In::Received { peer, frame } = m else { return None };
+                    Some((peer, frame))
+                })
             }
+            Message::Pex(_) => deliver(&self.peers, peers::In::Pex { peer, frame }, |m| {
+                let peers::In::Pex { peer, frame } = m else { return None };
+                Some((peer, frame))
+            }),
         }
     }
+
+    fn frame_to_chunks(&self, peer: PeerId, frame: Frame) -> Result<(), Rejected<net::Event>> {
+        deliver(&self.chunks, chunks::In::Received { peer, frame }, |m| {
+            let chunks::In::Received { peer, frame } = m else { return None };
+            Some((peer, frame))
+        })
+    }
+
+    fn frame_to_uploads(&self, peer: PeerId, frame: Frame) -> Result<(), Rejected<net::Event>> {
+        deliver(&self.uploads, upload::In::Received { peer, frame }, |m| {
+            let upload::In::Received { peer, frame } = m else { return None };
+            Some((peer, frame))
+        })
+    }
+}
+
+/// Sends a message that carries a frame; `frame_of` takes the frame out of it again if it is not taken.
+fn deliver<M>(
+    port: &Port<M>,
+    message: M,
+    frame_of: impl FnOnce(M) -> Option<(PeerId, Frame)>,
+) -> Result<(), Rejected<net::Event>> {
+    let Err(rejected) = port.send(message) else { return Ok(()) };
+    let full = matches!(rejected, Rejected::Full(_));
+    // A port hands back what it was given, so there is a frame.
+    let Some((peer, frame)) = frame_of(rejected.into_inner()) else { return Ok(()) };
+    let event = net::Event::Received { peer, frame };
+    Err(if full { Rejected::Full(event) } else { Rejected::Closed(event) })
 }
 
 fn hand_back<M>(sent: Result<(), Rejected<M>>, event: net::Event) -> Result<(), Rejected<net::Event>> {

@@ -78,11 +78,26 @@ fn every_cargo_command_that_is_documented_is_one_that_works() {
     let repository = manifest["workspace"]["package"]["repository"].as_str().unwrap();
     let mut tested = false;
     for page in Page::all() {
+        let mut has_a_crate = false;
         for Step { command, line, .. } in steps(&page) {
+            has_a_crate |= command.starts_with("pangea-sim new --actor ");
             let words: Vec<&str> = command.split_whitespace().collect();
             let known = match words.as_slice() {
-                ["cargo", "test", "--workspace"] | ["cargo", "install", "--path", "."] => true,
+                ["cargo", "test", "--workspace"] | ["cargo", "install", "--path", "." | "simulations"] => true,
+                // Those are run: see `session`.
+                ["cargo", "run", "--", ..] | ["cargo", "test"] => has_a_crate,
                 ["cargo", "run", "--release", "--", ..] => true,
+                [
+                    "cargo",
+                    "run",
+                    "--release",
+                    "-p",
+                    "pangea-simulations",
+                    "--features",
+                    "planted-bugs",
+                    "--",
+                    "mutants",
+                ] => true,
                 ["cargo", "test" | "bench", "-p", package, ..] => packages.iter().any(|known| known == package),
                 ["git", "clone", url] => url.trim_end_matches(".git") == repository,
                 ["cargo" | "git", ..] => false,

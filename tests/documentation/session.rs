@@ -2,7 +2,8 @@
 //!
 //! Differences from a user's shell, and why: `cargo run --release -- …` runs the `pangea` of this build, and other
 //! `cargo` and `git` commands do nothing, because a test does not build or download; the ports of the page are replaced
-//! by free ones, and nodes do not look for others on the local network, because tests run beside each other.
+//! by free ones, and nodes do not look for others on the local network, because tests run beside each other. A crate that
+//! the page itself has made is built and run, beside this build and with nothing but what that has downloaded.
 
 use super::page::Step;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -10,7 +11,7 @@ use std::{
     env, fs,
     net::UdpSocket,
     os::unix::process::CommandExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -19,15 +20,19 @@ use std::{
 use tempfile::TempDir;
 
 /// A page that takes longer hangs.
-const HANGS: Duration = Duration::from_secs(300);
+const HANGS: Duration = Duration::from_secs(900);
 /// The pages' nodes listen on 4501, 4502, ….
 const PORTS: &str = "450";
 
 const SHELL: &str = r#"
 cargo() {
-    if [ "$1 $2 $3" = "run --release --" ]; then shift 3; pangea "$@"; fi
+    if [ "$1 $2 $3" = "run --release --" ]; then shift 3; pangea "$@"
+    elif [ -e Cargo.toml ]; then command cargo "$1" --offline --quiet "${@:2}"; fi
 }
 git() { true; }
+pangea-sim() {
+    command cargo run --offline --quiet --manifest-path "$PANGEA_SOURCES/simulations/Cargo.toml" --bin pangea-sim -- "$@"
+}
 "#;
 
 /// What a command did.
@@ -114,6 +119,8 @@ impl Session {
             .current_dir(dir)
             .env("PATH", env::join_paths(path).unwrap())
             .env("HOME", dir)
+            .envs(cargo_environment(program))
+            .env("PANGEA_SOURCES", env!("CARGO_MANIFEST_DIR"))
             .env("TMPDIR", dir)
             .env("XDG_DATA_HOME", dir.join("data"))
             .env("XDG_CONFIG_HOME", dir.join("config"))
@@ -126,6 +133,17 @@ impl Session {
             .process_group(0);
         command.spawn().expect("bash runs the pages' commands")
     }
+}
+
+/// What cargo needs in another home: its own, and the directory in which `program` was built.
+fn cargo_environment(program: &Path) -> Vec<(&'static str, PathBuf)> {
+    let home = PathBuf::from(env::var_os("HOME").unwrap_or_default());
+    let or_home = |name: &str, dir: &str| env::var_os(name).map_or_else(|| home.join(dir), PathBuf::from);
+    vec![
+        ("CARGO_HOME", or_home("CARGO_HOME", ".cargo")),
+        ("RUSTUP_HOME", or_home("RUSTUP_HOME", ".rustup")),
+        ("CARGO_TARGET_DIR", program.ancestors().nth(2).unwrap().to_owned()),
+    ]
 }
 
 /// What to write instead of [`PORTS`] so that the ports that follow are free.

@@ -64,9 +64,9 @@ impl Compressor {
         if is_zero(raw) {
             return Choice::Zero;
         }
-        let (ratio, entropy) = self.sample(raw);
+        let ratio = self.sample(raw);
         match profile {
-            _ if ratio > 0.97 && entropy > 7.6 => Choice::Store,
+            _ if ratio > 0.97 && entropy(raw) > 7.6 => Choice::Store,
             _ if ratio < 0.03 => Choice::Lz4,
             Profile::Fast => Choice::Lz4,
             Profile::Balanced => Choice::Brotli(3),
@@ -97,25 +97,33 @@ impl Compressor {
         compress_into_with_table(raw, out, table).ok()
     }
 
-    /// LZ4 ratio and entropy in bits per byte of the sample.
-    fn sample(&mut self, raw: &[u8]) -> (f64, f64) {
-        let len = SAMPLE_BYTES.min(raw.len());
-        let (mut compressed, mut counts) = (0, [0u32; 256]);
-        for n in 0..SAMPLES {
-            let start = (raw.len() - len) / (SAMPLES - 1) * n;
-            let sample = &raw[start..start + len];
-            compressed += compress_into_with_table(sample, &mut self.sample, &mut self.small).unwrap_or(len);
-            for byte in sample {
-                counts[usize::from(*byte)] += 1;
-            }
+    /// LZ4 ratio of the samples.
+    fn sample(&mut self, raw: &[u8]) -> f64 {
+        let (mut compressed, mut total) = (0, 0);
+        for sample in samples(raw) {
+            let bytes = compress_into_with_table(sample, &mut self.sample, &mut self.small);
+            compressed += bytes.unwrap_or(sample.len());
+            total += sample.len();
         }
-        let total = (len * SAMPLES) as f64;
-        let entropy = counts.iter().filter(|count| **count > 0).map(|count| {
-            let share = f64::from(*count) / total;
-            -share * share.log2()
-        });
-        (compressed as f64 / total, entropy.sum())
+        compressed as f64 / total as f64
     }
+}
+
+fn samples(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let len = SAMPLE_BYTES.min(raw.len());
+    let step = (raw.len() - len) / (SAMPLES - 1);
+    (0..SAMPLES).map(move |n| &raw[step * n..][..len])
+}
+
+/// Bits per byte of the samples.
+fn entropy(raw: &[u8]) -> f64 {
+    let (mut counts, mut total) = ([0u32; 256], 0.0);
+    for sample in samples(raw) {
+        sample.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
+        total += sample.len() as f64;
+    }
+    let shares = counts.iter().filter(|count| **count > 0).map(|count| f64::from(*count) / total);
+    shares.map(|share| -share * share.log2()).sum()
 }
 
 /// Decompresses `data` into `out`, which it must fill exactly. Bounded by `out`: a bomb is an error.

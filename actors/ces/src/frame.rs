@@ -12,6 +12,7 @@ use crate::{
     scratch::{Buffer, Scratch},
 };
 use bytes::Bytes;
+use pangea_kernel::planted;
 use pangea_protocols::{
     Hash,
     manifest::{Codec, FRAME_BYTES, SEAL_BYTES, SHARDS_MAX, StripeRecord},
@@ -58,6 +59,13 @@ pub struct Place<'a> {
     pub object: &'a [u8; 16],
     /// Position of the frame.
     pub index: u64,
+}
+
+impl Place<'_> {
+    /// The position as key and tag of the frame cover it.
+    fn sealed_index(self) -> u64 {
+        if planted!("frame-index-not-sealed") { 0 } else { self.index }
+    }
 }
 
 /// Encodes one frame of 1 byte to 1 MiB into k + m shards. All shards share one buffer of `scratch`.
@@ -169,8 +177,8 @@ pub(crate) fn seal(
         return Ok(Sealed { codec, raw_len, ct_len: 0, buffer });
     }
     let ct_len = len + SEAL_BYTES;
-    let aad = frame_aad(place.object, place.index, codec, raw_len);
-    Keys::frame(place.key, place.object, place.index).seal(&mut buffer.bytes[..ct_len], &aad)?;
+    let aad = frame_aad(place.object, place.sealed_index(), codec, raw_len);
+    Keys::frame(place.key, place.object, place.sealed_index()).seal(&mut buffer.bytes[..ct_len], &aad)?;
     Ok(Sealed { codec, raw_len, ct_len, buffer })
 }
 
@@ -184,8 +192,14 @@ pub(crate) fn shard(scratch: &mut Scratch, sealed: Sealed, (k, m): (u8, u8)) -> 
     }
     let shard_len = shard_bytes(ct_len, k);
     let total = shard_len * (k + m);
-    buffer.bytes[ct_len..k * shard_len].fill(0);
+    let late = planted!("padded-after-parity");
+    if !late && !planted!("padding-not-cleared") {
+        buffer.bytes[ct_len..k * shard_len].fill(0);
+    }
     scratch.erasure.parity(k, m, shard_len, &mut buffer.bytes[..total])?;
+    if late {
+        buffer.bytes[ct_len..k * shard_len].fill(0);
+    }
     let tree = StripeTree::new(buffer.bytes[..total].chunks_exact(shard_len).map(Hash::of).collect());
     let too_long = |_| FrameError::Frame(raw_len as usize);
     record.ct_len = u32::try_from(ct_len).map_err(too_long)?;
@@ -205,8 +219,8 @@ fn open(
     sealed: &mut [u8],
 ) -> Result<Bytes, FrameError> {
     let raw = u32::try_from(raw_len).map_err(|_| FrameError::Frame(raw_len))?;
-    let aad = frame_aad(place.object, place.index, codec, raw);
-    let keys = Keys::frame(place.key, place.object, place.index);
+    let aad = frame_aad(place.object, place.sealed_index(), codec, raw);
+    let keys = Keys::frame(place.key, place.object, place.sealed_index());
     let compressed = keys.open(sealed, &aad)?;
     let mut buffer = scratch.pool.take(raw_len);
     compress::decompress(codec, compressed, &mut buffer.bytes[..raw_len])?;

@@ -12,7 +12,7 @@
 //! | [`work`] | [`work::Work`]: what a cpu worker runs, [`work::Done`]: what it answers |
 //! | [`frame`] | one frame to one stripe and back: the pure library, usable without any actor |
 //! | [`compress`], [`encrypt`], [`private`] | the parts of a frame, and the encrypted part of a manifest |
-//! | [`erasure`], `matrix`, `dot` | parity; recovery by a cached matrix or by FFT; the vector kernels |
+//! | [`erasure`], `matrix`, `dot`, `fft` | parity and recovery; by a cached matrix and its vector kernels, or by FFT |
 //! | [`scratch`] | buffers that a worker keeps between frames |
 //!
 //! # Messages
@@ -46,6 +46,7 @@ mod dot;
 pub mod encoder;
 pub mod encrypt;
 pub mod erasure;
+mod fft;
 pub mod frame;
 pub mod index;
 mod matrix;

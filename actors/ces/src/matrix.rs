@@ -42,6 +42,11 @@ impl Code {
         Some(Self { k, blocks })
     }
 
+    /// All blocks: the matrix that makes the parity of the data.
+    pub(crate) fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
     fn block(&self, row: usize, column: usize) -> &Block {
         &self.blocks[row * self.k + column]
     }

@@ -6,7 +6,10 @@
 
 use crate::{compress::Compressor, erasure::Erasure};
 use bytes::Bytes;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// Buffers that a pool keeps for later.
 pub const KEPT_MAX: usize = 6;
@@ -41,6 +44,12 @@ impl Pool {
             bytes.resize(len, 0);
         }
         Buffer { bytes, len: 0, pool: self.clone() }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pool")
     }
 }
 

@@ -5,6 +5,7 @@
 //! does: see [`STRIPES_AHEAD_FIRST`]. Not here: messages (`decoder`).
 
 use bytes::Bytes;
+use pangea_kernel::planted;
 use pangea_protocols::manifest::FRAME_BYTES;
 use std::{collections::BTreeMap, ops::Range};
 
@@ -139,6 +140,9 @@ impl Window {
 
 fn stripes(range: &Range<u64>) -> Range<u64> {
     let start = range.start / FRAME;
+    if planted!("range-end-floored") {
+        return start..(range.end / FRAME).max(start);
+    }
     if range.is_empty() { start..start } else { start..range.end.div_ceil(FRAME) }
 }
 

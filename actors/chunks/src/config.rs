@@ -51,7 +51,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             quota_bytes: 10 << 30,
-            maintenance_bytes: 65 << 20,
+            maintenance_bytes: 129 << 20,
             free_bytes_min: 1 << 30,
             lease_max: Duration::from_secs(365 * 24 * 3600),
             grant_ttl: Duration::from_secs(600),

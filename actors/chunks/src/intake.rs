@@ -21,7 +21,7 @@ pub struct Pending {
     pub bytes: usize,
     /// What was charged for it.
     pub charge: Charge,
-    /// False if the peer has gone: it is stored, but nobody hears of it.
+    /// False if the peer has gone, or wants it forgotten: it is stored, but nobody hears of it.
     pub answered: bool,
 }
 
@@ -70,6 +70,12 @@ impl Intake {
         self.bytes -= pending.bytes;
         self.tags.remove(&(pending.peer, pending.grant, pending.shard));
         Some(pending)
+    }
+
+    /// Their owner has asked to forget these while they are being stored: nobody signs for them.
+    pub fn withdraw(&mut self, peer: PeerId, shards: &[ShardId]) {
+        let meant = |pending: &&mut Pending| pending.peer == peer && shards.contains(&pending.shard);
+        self.pending.values_mut().filter(meant).for_each(|pending| pending.answered = false);
     }
 
     /// Nobody waits for these any more.

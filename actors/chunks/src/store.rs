@@ -10,7 +10,7 @@ use crate::{
 };
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use pangea_kernel::{Core, Cx};
+use pangea_kernel::{Core, Cx, planted};
 use pangea_protocols::{
     Cid, PeerId, ShardId,
     disk::{self, Command, Failure, Usage},
@@ -30,6 +30,8 @@ use std::{
     time::Duration,
 };
 
+/// What a planted bug takes leases for too short by, seconds.
+const DAY_SECS: u64 = 86_400;
 /// Shortest lease that is given, seconds: a shorter one would end before its receipt arrives.
 const LEASE_SECS_MIN: u64 = 60;
 
@@ -186,12 +188,18 @@ impl ChunkStore {
             return Err(Refusal::Busy);
         }
         let whole = RangeProof::whole(u32::try_from(bytes).map_err(|_| Refusal::BadProof)?);
-        merkle::verify(shard, &proof, &whole, &body).map_err(|_| Refusal::BadProof)?;
+        if !planted!("stored-unverified") {
+            merkle::verify(shard, &proof, &whole, &body).map_err(|_| Refusal::BadProof)?;
+        }
         let charge = self.grants.charge(&self.config, usage, grant, shard, bytes)?;
         let tag = self.tag();
         let meta = disk::Meta { owner: peer, kind, expires_unix: lease_end, proof };
         let pending = Pending { peer, grant, shard, kind, lease_end, bytes: body.len(), charge, answered: true };
         self.intake.insert(tag, pending);
+        if planted!("receipt-before-sync") {
+            let receipt = Receipt::sign(&self.key, peer, vec![shard], lease_end);
+            say(cx, peer, Store::Stored { grant, receipt });
+        }
         cx.emit(Out::Disk(Command::Append { tag, shard, meta, body }));
         Ok(())
     }
@@ -203,6 +211,7 @@ impl ChunkStore {
         }
         let tag = self.tag();
         self.chores.insert(tag, Chore::Drop { peer, request });
+        self.intake.withdraw(peer, &shards);
         cx.emit(Out::Disk(Command::Delete { tag, owner: peer, shards }));
     }
 
@@ -251,12 +260,14 @@ impl ChunkStore {
 
     fn on_tick(&mut self, cx: &mut Cx<'_, Self>) {
         self.grants.expire(cx.unix());
-        let due = self.expired_at.is_none_or(|at| cx.now().since(at) >= self.config.expire_every);
+        let again = |at| cx.now().since(at) >= self.config.expire_every && !planted!("lease-never-ends");
+        let due = self.expired_at.is_none_or(again);
         if due {
             // Also the way to learn the usage after a restart, when the disk has said `Opened` long ago.
             self.expired_at = Some(cx.now());
             let tag = self.tag();
-            cx.emit(Out::Disk(Command::Expire { tag, now_unix: cx.unix().0 }));
+            let early = if planted!("lease-ends-early") { DAY_SECS } else { 0 };
+            cx.emit(Out::Disk(Command::Expire { tag, now_unix: cx.unix().0 + early }));
         }
         cx.after(self.config.tick, In::Tick);
     }
@@ -305,7 +316,7 @@ impl ChunkStore {
             let Pending { peer, grant, shard, kind, lease_end, charge, answered, .. } = pending;
             self.grants.settle(charge);
             self.stored += 1;
-            if kind == ShardKind::Root {
+            if kind == ShardKind::Root && !planted!("root-not-announced") {
                 cx.emit(Out::Provide { cid: Cid(shard.stripe) });
             }
             if answered {

@@ -87,7 +87,7 @@ impl ActixHost {
 
     /// The clock that all actors of this host see.
     pub fn clock(&self) -> Clock {
-        self.around.clock
+        self.around.clock.clone()
     }
 
     /// The numbers of all actors.

@@ -4,21 +4,37 @@
 //! machine, or counts along with monotonic time where a run must repeat. Cores never see this type: see [`crate::Cx`].
 
 use pangea_protocols::time::{Time, UnixTime};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 use tokio::time::Instant;
 
 /// Where calendar time comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub enum Calendar {
     /// The machine's clock, which may jump.
     #[default]
     System,
     /// This date at the clock's start, then as monotonic time goes: for runs that repeat.
     CountingFrom(UnixTime),
+    /// What this says at a monotonic time: for simulations of clocks that go wrong.
+    Told(Arc<dyn Fn(Time) -> UnixTime + Send + Sync>),
+}
+
+impl fmt::Debug for Calendar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("System"),
+            Self::CountingFrom(start) => f.debug_tuple("CountingFrom").field(start).finish(),
+            Self::Told(_) => f.write_str("Told"),
+        }
+    }
 }
 
 /// Reads both kinds of time. Time zero is when it was made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Clock {
     start: Instant,
     calendar: Calendar,
@@ -37,9 +53,10 @@ impl Clock {
 
     /// The date at monotonic time `now`.
     pub fn unix(&self, now: Time) -> UnixTime {
-        match self.calendar {
+        match &self.calendar {
             Calendar::System => system(),
-            Calendar::CountingFrom(start) => start + now.since(Time(0)),
+            Calendar::CountingFrom(start) => *start + now.since(Time(0)),
+            Calendar::Told(tell) => tell(now),
         }
     }
 

@@ -3,7 +3,10 @@
 //! A core does no I/O, reads no clock, draws no randomness of its own, spawns nothing and blocks on nothing. What it
 //! wants done leaves as effects; effects are data, so a test compares lists.
 
-use crate::draw::{Draw, Draws};
+use crate::{
+    draw::{Draw, Draws},
+    planted,
+};
 use pangea_protocols::time::{Time, UnixTime};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, time::Duration};
@@ -70,6 +73,9 @@ impl<C: Core> CxState<C> {
 
     /// Takes the effects of the last event, in order. Give the emptied vector back to [`CxState::recycle`].
     pub fn take_effects(&mut self) -> Vec<Effect<C>> {
+        if planted!("effects-last-first") {
+            self.effects.reverse();
+        }
         std::mem::take(&mut self.effects)
     }
 
@@ -118,6 +124,7 @@ impl<C: Core> Cx<'_, C> {
 
     /// Cancels a timer; one that has fired already is ignored.
     pub fn cancel(&mut self, timer: TimerId) {
+        let timer = if planted!("cancel-next-timer") { TimerId(timer.0 + 1) } else { timer };
         self.state.effects.push(Effect::Cancel(timer));
     }
 }

@@ -10,8 +10,10 @@
 //! | [`clock`] | [`Clock`]: the one place that reads time |
 //! | [`metrics`] | [`Registry`]: every actor's mailbox, handle times, restarts and rejections |
 //! | [`recorder`] | flight recorder: the last events of a core that panicked, in a file, and their replay |
-//! | `shell` | the actix actor around a core: fairness, timers, panics; with `timers` and `supervision` |
+//! | [`supervision`] | what becomes of an actor whose core panicked, on every host |
+//! | `shell` | the actix actor around a core: fairness, timers, panics; with `timers` |
 //! | [`testbed`] | [`testbed::Testbed`]: drives one core on a virtual clock and collects its effects |
+//! | [`planted`](mod@planted) | bugs that only a build for testing the simulator can switch on |
 //!
 //! **Invariant.** actix is named in this crate and nowhere else; a core cannot tell where it runs.
 
@@ -23,10 +25,11 @@ pub mod core;
 pub mod draw;
 pub mod host;
 pub mod metrics;
+pub mod planted;
 pub mod port;
 pub mod recorder;
 mod shell;
-mod supervision;
+pub mod supervision;
 pub mod testbed;
 mod timers;
 

@@ -13,7 +13,7 @@ pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// What to do about a failure.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Rebuild the core after this pause.
     Restart(Duration),
     /// Stop the actor and tell the node.
@@ -21,19 +21,20 @@ pub(crate) enum Verdict {
 }
 
 /// Remembers the failures within the window; never more than `restarts_max` of them.
-pub(crate) struct Intensity {
+pub struct Intensity {
     restarts_max: u32,
     window: Duration,
     failures: VecDeque<Time>,
 }
 
 impl Intensity {
-    pub(crate) fn new(restarts_max: u32, window: Duration) -> Self {
+    /// At most `restarts_max` within `window` are repaired.
+    pub fn new(restarts_max: u32, window: Duration) -> Self {
         Self { restarts_max, window, failures: VecDeque::new() }
     }
 
     /// Counts a failure at `now`.
-    pub(crate) fn failed(&mut self, now: Time) -> Verdict {
+    pub fn failed(&mut self, now: Time) -> Verdict {
         self.failures.retain(|at| now.since(*at) < self.window);
         let earlier = u32::try_from(self.failures.len()).unwrap_or(u32::MAX);
         if earlier >= self.restarts_max {

@@ -279,8 +279,8 @@ fn peers_introduce_each_other_and_only_signed_records_of_peers_that_were_met_are
 
 #[test]
 fn forged_stale_and_future_records_change_nothing() {
-    let mut forged = signed(5, 10);
-    forged.addresses = vec![at(6)];
+    let honest = signed(5, 10);
+    let forged = PeerRecord::new(id(5), vec![at(6)], honest.issued_unix, honest.signature.clone());
     let future = PeerRecord::sign(&key(5), vec![at(5)], EPOCH.0 + 7200);
     for record in [forged, signed(5, 15 * 86_400), future] {
         let mut bed = bed(Config::default());

@@ -2,12 +2,12 @@
 //!
 //! | module | twin of |
 //! |---|---|
-//! | [`network`] | connections, frames and provider records, with latency and dead nodes |
-//! | [`disk`] | the shard disk, with a sync that takes time |
-//! | [`files`] | users' files, in memory |
-//!
-//! Not here: loss, partitions, torn writes and full disks.
+//! | [`network`] | connections, frames, provider records; lines, cuts and address translation are [`crate::links`]' |
+//! | [`disk`] | the shard disk: group commit, what it occupies, what a crash leaves, what disks do wrong |
+//! | [`files`] | users' files and directories, in memory |
+//! | [`cpu`] | the workers: real work, modelled time |
 
+pub mod cpu;
 pub mod disk;
 pub mod files;
 pub mod network;

@@ -11,8 +11,8 @@ use super::{
     segment::{Found, Scanner},
     writer::Writer,
 };
-use pangea_protocols::disk::Failure;
-use std::time::{Duration, Instant};
+use pangea_protocols::{disk::Failure, time::Time};
+use std::time::Duration;
 
 /// Bytes copied between two groups of commands.
 const STEP_COPY_BYTES: u64 = 1 << 20;
@@ -25,23 +25,30 @@ const REST: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub struct Compaction {
     victim: Option<(u32, Scanner)>,
-    resting_since: Option<Instant>,
+    resting_since: Option<Time>,
 }
 
 impl Compaction {
     /// True if there is something to do now.
-    pub fn is_due(&self, ledger: &Ledger, active: Option<u32>, options: &Options) -> bool {
-        let rested = self.resting_since.is_none_or(|since| since.elapsed() >= REST);
+    pub fn is_due(&self, ledger: &Ledger, active: Option<u32>, options: &Options, now: Time) -> bool {
+        let rested = self.rested_at().is_none_or(|at| now >= at);
         rested && (self.victim.is_some() || choose(ledger, active, options).is_some())
+    }
+
+    /// The end of a rest after a failure.
+    pub fn rested_at(&self) -> Option<Time> {
+        self.resting_since.map(|since| since + REST)
     }
 }
 
 /// The segment with most dead bytes among those worth the work. The active one counts too, as a small store may never
-/// fill it.
+/// fill it. When many bytes are dead in all, any segment is worth it.
 fn choose(ledger: &Ledger, active: Option<u32>, options: &Options) -> Option<u32> {
+    let dead: u64 = ledger.segments.values().map(Segment::dead).sum();
+    let pressed = dead > options.dead_bytes_max;
     let worth = |number: u32, segment: &Segment| {
         let emptied = segment.live == 0 && active != Some(number);
-        emptied || (segment.dead() > segment.len / 2 && segment.dead() >= options.compact_bytes_min)
+        emptied || pressed || (segment.dead() > segment.len / 2 && segment.dead() >= options.compact_bytes_min)
     };
     let candidates = ledger.segments.iter().filter(|(number, segment)| worth(**number, segment));
     candidates.max_by_key(|(_, segment)| segment.dead()).map(|(number, _)| *number)
@@ -50,13 +57,13 @@ fn choose(ledger: &Ledger, active: Option<u32>, options: &Options) -> Option<u32
 impl Writer {
     /// One step. Failures are logged; everything stays readable and a later step tries again.
     pub(super) fn compact(&mut self) {
-        if !self.compaction.is_due(&self.log.ledger, self.log.active(), &self.options) {
+        if !self.is_busy(self.now) {
             return;
         }
         self.compaction.resting_since = None;
         if let Err(error) = self.compact_step() {
             tracing::warn!(%error, "compaction of shard segments rests");
-            self.compaction = Compaction { victim: None, resting_since: Some(Instant::now()) };
+            self.compaction = Compaction { victim: None, resting_since: Some(self.now) };
         }
     }
 
@@ -87,7 +94,7 @@ impl Writer {
         let failed_before = self.failed_groups;
         let (mut read, mut copied, mut ended) = (0, 0, false);
         while read < STEP_READ_BYTES && copied < STEP_COPY_BYTES && !ended {
-            let found = scanner.next().map_err(|error| super::failure(self.shared.segments.dir(), &error))?;
+            let found = scanner.next().map_err(|error| super::failure(self.shared.segments.volume().path(), &error))?;
             match found {
                 Some(found) => {
                     read += u64::from(found.at.len);

@@ -6,6 +6,7 @@
 use super::{
     OpenError,
     entry::{Entry, key, shard_of},
+    volume::Volume,
 };
 use pangea_protocols::{
     ShardId,
@@ -15,9 +16,12 @@ use pangea_protocols::{
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::{
     collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-    sync::{PoisonError, RwLock},
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 const SHARDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("shards");
@@ -41,8 +45,10 @@ pub type Changes = BTreeMap<ShardId, Option<Entry>>;
 
 /// The index file.
 pub struct Index {
-    path: PathBuf,
+    volume: Arc<dyn Volume>,
     database: RwLock<Option<Database>>,
+    /// The database has met an I/O error and answers nothing more.
+    failed: AtomicBool,
 }
 
 impl Index {
@@ -50,9 +56,9 @@ impl Index {
     ///
     /// # Errors
     /// [`OpenError::InUse`] if another process has it; [`OpenError::Index`] if it cannot be read.
-    pub fn open(path: PathBuf) -> Result<Self, OpenError> {
-        let database = open_database(&path)?;
-        Ok(Self { path, database: RwLock::new(Some(database)) })
+    pub fn open(volume: Arc<dyn Volume>) -> Result<Self, OpenError> {
+        let database = open_database(&*volume)?;
+        Ok(Self { volume, database: RwLock::new(Some(database)), failed: AtomicBool::new(false) })
     }
 
     /// Looks a shard up.
@@ -131,47 +137,63 @@ impl Index {
             Ok(())
         });
         if written.is_err() {
-            self.reopen();
+            self.failed.store(true, Ordering::Relaxed);
+            self.revive();
         }
         written
     }
 
     /// Bytes of the file.
     pub fn file_bytes(&self) -> u64 {
-        fs::metadata(&self.path).map_or(0, |meta| meta.len())
+        self.volume.index_bytes()
     }
 
-    /// redb answers nothing more after an I/O error, by design; a fresh handle does, once the cause is gone.
-    fn reopen(&self) {
+    /// What messages call it.
+    fn path(&self) -> PathBuf {
+        self.volume.path().join("index.redb")
+    }
+
+    /// Opens the database again if it has failed. redb answers nothing more after an I/O error, be it of a read, by
+    /// design; a fresh handle does, once the cause is gone.
+    pub fn revive(&self) {
+        if !self.failed.load(Ordering::Relaxed) {
+            return;
+        }
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(database.take());
-        match open_database(&self.path) {
-            Ok(fresh) => *database = Some(fresh),
-            Err(error) => tracing::error!(path = %self.path.display(), %error, "shard index cannot be reopened"),
+        match open_database(&*self.volume) {
+            Ok(fresh) => {
+                *database = Some(fresh);
+                self.failed.store(false, Ordering::Relaxed);
+            }
+            Err(error) => tracing::error!(path = %self.path().display(), %error, "shard index cannot be reopened"),
         }
     }
 
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, Failure> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        let database = database.as_ref().ok_or_else(|| Failure::Io(format!("{}: closed", self.path.display())))?;
-        work(database).map_err(|error| match error {
-            redb::Error::Io(error) => super::failure(&self.path, &error),
-            other => Failure::Io(format!("{}: {other}", self.path.display())),
+        let database = database.as_ref().ok_or_else(|| Failure::Io(format!("{}: closed", self.path().display())))?;
+        let failed = |error: &redb::Error| matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo);
+        let done = work(database).inspect_err(|error| _ = self.failed.fetch_or(failed(error), Ordering::Relaxed));
+        done.map_err(|error| match error {
+            redb::Error::Io(error) => super::failure(&self.path(), &error),
+            other => Failure::Io(format!("{}: {other}", self.path().display())),
         })
     }
 }
 
-fn open_database(path: &Path) -> Result<Database, OpenError> {
+fn open_database(volume: &dyn Volume) -> Result<Database, OpenError> {
+    let path = volume.path().join("index.redb");
     let error = |error: redb::DatabaseError| match error {
-        redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path: path.to_owned() },
+        redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path: path.clone() },
         redb::DatabaseError::Storage(redb::StorageError::Io(error))
             if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::StorageFull) =>
         {
-            OpenError::Io { path: path.to_owned(), error }
+            OpenError::Io { path: path.clone(), error }
         }
-        other => OpenError::Index { path: path.to_owned(), reason: other.to_string() },
+        other => OpenError::Index { path: path.clone(), reason: other.to_string() },
     };
-    let database = redb::Builder::new().set_cache_size(CACHE_BYTES).create(path).map_err(error)?;
+    let database = volume.open_index(redb::Builder::new().set_cache_size(CACHE_BYTES)).map_err(error)?;
     let tables = || -> Result<(), redb::Error> {
         let transaction = database.begin_write()?;
         transaction.open_table(SHARDS)?;
@@ -181,7 +203,7 @@ fn open_database(path: &Path) -> Result<Database, OpenError> {
     };
     match tables() {
         Ok(()) => Ok(database),
-        Err(error) => Err(OpenError::Index { path: path.to_owned(), reason: error.to_string() }),
+        Err(error) => Err(OpenError::Index { path, reason: error.to_string() }),
     }
 }
 

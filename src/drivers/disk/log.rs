@@ -5,19 +5,17 @@ use super::{
     index::Watermark,
     ledger::{Ledger, Segment},
     record::{SEGMENT_HEADER_BYTES, segment_header},
-    segment::{SegmentFile, Segments},
+    segment::Segments,
+    volume::SegmentWriter,
 };
 use bytes::Bytes;
 use pangea_protocols::disk::Failure;
-use std::{fs::File, io, io::IoSlice, sync::Arc};
-
-/// Puts something between the log and its file; production uses the file itself.
-pub type Wrap = Box<dyn FnMut(File) -> Box<dyn SegmentFile> + Send>;
+use std::{io, sync::Arc};
 
 /// The segment that is appended to.
 struct Active {
     number: u32,
-    file: Box<dyn SegmentFile>,
+    file: Box<dyn SegmentWriter>,
     mark: u64,
 }
 
@@ -27,13 +25,14 @@ pub type Tail = (u32, u64, u64);
 /// All segments, seen by their only writer.
 pub struct Log {
     segments: Arc<Segments>,
-    wrap: Wrap,
     segment_bytes: u64,
     active: Option<Active>,
     /// Everything before it is durable.
     durable: Watermark,
     /// Live and dead bytes.
     pub ledger: Ledger,
+    /// Records of a failed write may be in a sealed segment.
+    remains: bool,
 }
 
 impl Log {
@@ -43,7 +42,6 @@ impl Log {
     /// The tail cannot be opened.
     pub fn new(
         segments: Arc<Segments>,
-        mut wrap: Wrap,
         segment_bytes: u32,
         ledger: Ledger,
         durable: Watermark,
@@ -51,11 +49,11 @@ impl Log {
     ) -> io::Result<Self> {
         let mut active = None;
         if let Some((number, len, mark)) = tail {
-            let mut file = wrap(segments.append_to(number)?);
+            let mut file = segments.volume().append_segment(number)?;
             file.truncate(len)?;
             active = Some(Active { number, file, mark });
         }
-        Ok(Self { segments, wrap, segment_bytes: u64::from(segment_bytes), active, durable, ledger })
+        Ok(Self { segments, segment_bytes: u64::from(segment_bytes), active, durable, ledger, remains: false })
     }
 
     /// Everything before it is durable.
@@ -80,22 +78,28 @@ impl Log {
         self.seal();
         let last = self.ledger.segments.keys().next_back().copied().unwrap_or(0).max(self.durable.segment);
         let number = last.saturating_add(1);
-        let mark = getrandom::u64().map_err(|error| Failure::Io(format!("no randomness: {error}")))?;
-        let path = self.segments.path(number);
-        let error = |error: io::Error| failure(&path, &error);
-        let mut file = (self.wrap)(self.segments.create(number).map_err(error)?);
-        if let Err(cause) = file.append(&mut [IoSlice::new(&segment_header(number, mark))]) {
-            if let Err(again) = self.segments.remove(number) {
-                // Without the entry the number would be tried again and again.
-                self.ledger.segments.insert(number, Segment::default());
-                tracing::error!(path = %path.display(), error = %again, "empty segment cannot be removed");
-            }
-            return Err(error(cause));
-        }
+        let mark = self.segments.volume().mark().map_err(|error| Failure::Io(error.to_string()))?;
+        let made = self.segments.create(number, &segment_header(number, mark));
+        let file = made.map_err(|error| self.not_made(number, &error))?;
         self.ledger.segments.insert(number, Segment { len: SEGMENT_HEADER_BYTES as u64, live: 0 });
         self.durable = Watermark { segment: number, offset: SEGMENT_HEADER_BYTES as u32 };
         self.active = Some(Active { number, file, mark });
         Ok(())
+    }
+
+    /// After a segment could not be made: its number must not be tried again and again.
+    fn not_made(&mut self, number: u32, cause: &io::Error) -> Failure {
+        let path = self.segments.path(number);
+        // What was there before is not for us to remove.
+        let ours = cause.kind() != io::ErrorKind::AlreadyExists;
+        let removed = if ours { self.segments.remove(number) } else { Err(io::ErrorKind::AlreadyExists.into()) };
+        if let Err(error) = removed
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            self.ledger.segments.insert(number, Segment::default());
+            tracing::error!(path = %path.display(), %error, "segment is in the way");
+        }
+        failure(&path, cause)
     }
 
     /// Appends and syncs; all or nothing. After a failed sync nothing more is appended to that file, as the system
@@ -106,9 +110,8 @@ impl Log {
     pub fn append(&mut self, buffers: &[Bytes], bytes: u64) -> Result<(), Failure> {
         let Some(active) = &mut self.active else { return Err(Failure::Io("no segment is open".to_owned())) };
         let path = self.segments.path(active.number);
-        let mut slices: Vec<IoSlice<'_>> = buffers.iter().map(|buffer| IoSlice::new(buffer)).collect();
         let end = u64::from(self.durable.offset) + bytes;
-        let written = active.file.append(&mut slices);
+        let written = active.file.append(buffers);
         let synced = if written.is_ok() { active.file.sync() } else { Ok(()) };
         match (written, synced, u32::try_from(end)) {
             (Ok(()), Ok(()), Ok(end)) => {
@@ -118,7 +121,9 @@ impl Log {
             }
             (written, synced, _) => {
                 let cut = active.file.truncate(u64::from(self.durable.offset));
-                if synced.is_err() || cut.is_err() {
+                // Else what was answered as failed could be found after a crash.
+                if synced.is_err() || cut.and_then(|()| active.file.sync()).is_err() {
+                    self.remains = true;
                     self.seal();
                 }
                 let cause = written.and(synced).err().unwrap_or_else(|| io::ErrorKind::FileTooLarge.into());
@@ -130,10 +135,16 @@ impl Log {
     /// Appends nothing more to the active segment.
     pub fn seal(&mut self) {
         let Some(active) = self.active.take() else { return };
-        let len = std::fs::metadata(self.segments.path(active.number)).map(|meta| meta.len());
+        let len = self.segments.reader(active.number).and_then(|reader| reader.bytes());
         if let (Some(segment), Ok(len)) = (self.ledger.segments.get_mut(&active.number), len) {
             segment.len = len.max(segment.len);
         }
+    }
+
+    /// True if a crash may bring back what was answered as failed. A change that would otherwise not be worth a record
+    /// needs one then, which is replayed after it.
+    pub fn has_remains(&self) -> bool {
+        self.remains
     }
 
     /// The active segment's number.

@@ -15,7 +15,7 @@ use super::{
     segment::{Found, Scanner, Segments},
 };
 use pangea_protocols::{ShardId, disk::Failure};
-use std::{collections::BTreeSet, fs::OpenOptions, io};
+use std::{collections::BTreeSet, io};
 
 /// Replayed changes after which the index is committed, so that a rebuild needs little memory.
 const COMMIT_CHANGES: usize = 32 << 10;
@@ -37,15 +37,20 @@ pub struct Recovered {
 /// # Errors
 /// [`OpenError::Index`] if the index is not readable, [`OpenError::Io`] if a segment is not.
 pub fn recover(catalog: &Catalog, segments: &Segments) -> Result<Recovered, OpenError> {
-    let io = |error: io::Error| OpenError::Io { path: segments.dir().to_owned(), error };
-    let index = |failure: Failure| OpenError::Index { path: segments.dir().to_owned(), reason: failure.to_string() };
-    let files = segments.list().map_err(io)?;
+    let io = |error: io::Error| OpenError::Io { path: segments.volume().path().to_owned(), error };
+    let index =
+        |failure: Failure| OpenError::Index { path: segments.volume().path().to_owned(), reason: failure.to_string() };
+    segments.volume().sync_segment_names().map_err(io)?;
+    let files = segments.volume().segments().map_err(io)?;
     let mut recovery = Recovery { catalog, ledger: Ledger::default(), roots: BTreeSet::new() };
     recovery.ledger.segments = files.iter().map(|(number, len)| (*number, Segment { len: *len, live: 0 })).collect();
     recovery.check().map_err(index)?;
-    let mut durable = catalog.index().watermark().map_err(index)?;
+    let known = catalog.index().watermark().map_err(index)?;
+    let mut durable = known;
     let mut tail = None;
     for (number, len) in files.range(durable.segment..) {
+        // A killed process leaves writes that the system has not synced: what is replayed is promised from here on.
+        segments.volume().append_segment(*number).and_then(|mut file| file.sync()).map_err(io)?;
         let from = if *number == durable.segment { durable.offset } else { 0 };
         let mut scanner = Scanner::new(segments, *number, from).map_err(io)?;
         let mut end = from.max(SEGMENT_HEADER_BYTES as u32);
@@ -59,6 +64,9 @@ pub fn recover(catalog: &Catalog, segments: &Segments) -> Result<Recovered, Open
         durable = Watermark { segment: *number, offset: u32::try_from(*len).map_or(end, |len| end.min(len)) };
         tail = scanner.mark().map(|mark| (*number, u64::from(durable.offset), mark));
     }
+    // Bytes that the index knows are missing. Records here would be below its watermark, and not be replayed.
+    let behind = files.get(&known.segment).is_some_and(|len| *len < u64::from(known.offset));
+    let tail = tail.filter(|(number, ..)| !(behind && *number == known.segment));
     if let Some((number, len, _)) = tail {
         cut(segments, number, len).map_err(io)?;
         recovery.ledger.segments.entry(number).or_default().len = len;
@@ -70,12 +78,12 @@ pub fn recover(catalog: &Catalog, segments: &Segments) -> Result<Recovered, Open
 
 /// Cuts off what follows the last intact record, durably.
 fn cut(segments: &Segments, number: u32, len: u64) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(segments.path(number))?;
-    let torn = file.metadata()?.len().saturating_sub(len);
+    let torn = segments.reader(number)?.bytes()?.saturating_sub(len);
     if torn > 0 {
         tracing::warn!(segment = number, bytes = torn, "cutting off a write that was not finished");
-        file.set_len(len)?;
-        file.sync_all()?;
+        let mut file = segments.volume().append_segment(number)?;
+        file.truncate(len)?;
+        file.sync()?;
     }
     Ok(())
 }

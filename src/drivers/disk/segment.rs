@@ -1,16 +1,15 @@
-//! Segment files: how they are named, appended to, read from and searched. What is in them is [`super::record`]'s.
+//! Segments: how they are made, removed, read from and searched. What is in them is [`super::record`]'s.
 
 use super::{
     entry::Location,
     record::{self, HEADER_BYTES, Header, Meta, SEGMENT_HEADER_BYTES, SIGN_BYTES},
+    volume::{SegmentReader, SegmentWriter, Volume},
 };
 use bytes::Bytes;
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
-    io::{self, IoSlice, Seek, SeekFrom, Write},
-    os::unix::fs::{FileExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -19,137 +18,74 @@ const HANDLES_MAX: usize = 64;
 /// Bytes searched at once behind damage.
 const SEARCH_BYTES: usize = 1 << 20;
 
-/// The file that is appended to. A seam: tests put a file here that fails at a chosen byte.
-pub trait SegmentFile: Send {
-    /// Appends all slices.
-    ///
-    /// # Errors
-    /// Some of the bytes may have been written.
-    fn append(&mut self, slices: &mut [IoSlice<'_>]) -> io::Result<()>;
-    /// Makes everything appended durable.
-    ///
-    /// # Errors
-    /// What is durable is unknown.
-    fn sync(&mut self) -> io::Result<()>;
-    /// Cuts the file to `len` bytes and appends from there.
-    ///
-    /// # Errors
-    /// The file may be longer.
-    fn truncate(&mut self, len: u64) -> io::Result<()>;
-}
+/// Open read handles by segment, each with the turn of its last use.
+type Handles = BTreeMap<u32, (u64, Arc<dyn SegmentReader>)>;
 
-impl SegmentFile for File {
-    fn append(&mut self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-        while !slices.is_empty() {
-            match self.write_vectored(slices) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut slices, written),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
-    }
-
-    fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.set_len(len)?;
-        self.seek(SeekFrom::Start(len)).map(drop)
-    }
-}
-
-/// The directory of segments, with a bounded number of open read handles. Shared by the writer and the readers.
+/// The segments of a volume, with a bounded number of open read handles. Shared by the writer and the readers.
 pub struct Segments {
-    dir: PathBuf,
-    handles: Mutex<BTreeMap<u32, (u64, Arc<File>)>>,
+    volume: Arc<dyn Volume>,
+    handles: Mutex<Handles>,
 }
 
 impl Segments {
-    /// Over an existing directory.
-    pub fn new(dir: PathBuf) -> Self {
-        Self { dir, handles: Mutex::new(BTreeMap::new()) }
+    /// Of `volume`.
+    pub fn new(volume: Arc<dyn Volume>) -> Self {
+        Self { volume, handles: Mutex::new(BTreeMap::new()) }
     }
 
-    /// The directory.
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    /// What they lie on.
+    pub fn volume(&self) -> &dyn Volume {
+        &*self.volume
     }
 
-    /// The file of segment `number`.
+    /// What messages call segment `number`.
     pub fn path(&self, number: u32) -> PathBuf {
-        self.dir.join(format!("{number:08}.seg"))
+        self.volume.path().join(format!("segments/{number:08}.seg"))
     }
 
-    /// The segments there are and their bytes. Files with other names are left alone.
+    /// Makes a segment that begins with `header`; its name is durable, the header will be with the first record.
     ///
     /// # Errors
-    /// The directory cannot be read.
-    pub fn list(&self) -> io::Result<BTreeMap<u32, u64>> {
-        let mut segments = BTreeMap::new();
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let number = name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|name| name.parse().ok());
-            if let Some(number) = number.filter(|number| self.path(*number).file_name() == Some(&name)) {
-                segments.insert(number, entry.metadata()?.len());
-            }
-        }
-        Ok(segments)
+    /// It is there already or cannot be made; then it may be there.
+    pub fn create(&self, number: u32, header: &[u8]) -> io::Result<Box<dyn SegmentWriter>> {
+        let mut writer = self.volume.create_segment(number)?;
+        self.volume.sync_segment_names()?;
+        writer.append(&[Bytes::copy_from_slice(header)])?;
+        Ok(writer)
     }
 
-    /// Makes a segment file for appending; its name is durable, its header is not written yet.
+    /// Unlinks a segment; durable on return.
     ///
     /// # Errors
-    /// The file is there already or cannot be made.
-    pub fn create(&self, number: u32) -> io::Result<File> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path(number))?;
-        self.sync_dir()?;
-        Ok(file)
-    }
-
-    /// Opens a segment for appending.
-    ///
-    /// # Errors
-    /// The file cannot be opened.
-    pub fn append_to(&self, number: u32) -> io::Result<File> {
-        OpenOptions::new().write(true).open(self.path(number))
-    }
-
-    /// Unlinks segments; durable on return.
-    ///
-    /// # Errors
-    /// A file cannot be unlinked.
+    /// It cannot be unlinked.
     pub fn remove(&self, number: u32) -> io::Result<()> {
         // Under the lock, so that no reader keeps a handle to an unlinked file, whose bytes would stay on the disk.
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         handles.remove(&number);
-        fs::remove_file(self.path(number))?;
+        self.volume.remove_segment(number)?;
         drop(handles);
-        self.sync_dir()
+        self.volume.sync_segment_names()
     }
 
     /// A handle to read from, opened when needed; the one not used for longest makes room.
     ///
     /// # Errors
-    /// The file cannot be opened.
-    pub fn reader(&self, number: u32) -> io::Result<Arc<File>> {
+    /// The segment cannot be opened.
+    pub fn reader(&self, number: u32) -> io::Result<Arc<dyn SegmentReader>> {
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         let clock = handles.values().map(|(used, _)| *used).max().unwrap_or(0) + 1;
-        if let Some((used, file)) = handles.get_mut(&number) {
+        if let Some((used, reader)) = handles.get_mut(&number) {
             *used = clock;
-            return Ok(Arc::clone(file));
+            return Ok(Arc::clone(reader));
         }
-        let file = Arc::new(File::open(self.path(number))?);
+        let reader = self.volume.read_segment(number)?;
         if handles.len() >= HANDLES_MAX
             && let Some(oldest) = handles.iter().min_by_key(|(_, (used, _))| *used).map(|(number, _)| *number)
         {
             handles.remove(&oldest);
         }
-        handles.insert(number, (clock, Arc::clone(&file)));
-        Ok(file)
+        handles.insert(number, (clock, Arc::clone(&reader)));
+        Ok(reader)
     }
 
     /// Reads and checks one record; `None` if the bytes are not those that were written.
@@ -157,9 +93,9 @@ impl Segments {
     /// # Errors
     /// The segment is not there ([`io::ErrorKind::NotFound`]) or cannot be read.
     pub fn read(&self, at: Location) -> io::Result<Option<(Meta, Bytes)>> {
-        let file = self.reader(at.segment)?;
+        let reader = self.reader(at.segment)?;
         let mut bytes = vec![0; at.len as usize];
-        match file.read_exact_at(&mut bytes, u64::from(at.offset)) {
+        match reader.read_exact_at(&mut bytes, u64::from(at.offset)) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             read => read?,
         }
@@ -168,16 +104,12 @@ impl Segments {
         let opened = header.and_then(|header| header.open(&bytes[HEADER_BYTES..]));
         Ok(opened.map(|(meta, body_at)| (meta, bytes.slice(HEADER_BYTES + body_at..))))
     }
-
-    fn sync_dir(&self) -> io::Result<()> {
-        File::open(&self.dir)?.sync_all()
-    }
 }
 
 /// Walks the records of one segment.
 pub struct Scanner {
     segment: u32,
-    file: Arc<File>,
+    reader: Arc<dyn SegmentReader>,
     mark: Option<u64>,
     at: u64,
     end: u64,
@@ -199,15 +131,15 @@ impl Scanner {
     /// # Errors
     /// The segment cannot be opened or read.
     pub fn new(segments: &Segments, segment: u32, from: u32) -> io::Result<Self> {
-        let file = segments.reader(segment)?;
-        let end = file.metadata()?.len();
+        let reader = segments.reader(segment)?;
+        let end = reader.bytes()?;
         let mut head = [0; SEGMENT_HEADER_BYTES];
         let mut mark = None;
         if end >= SEGMENT_HEADER_BYTES as u64 {
-            file.read_exact_at(&mut head, 0)?;
+            reader.read_exact_at(&mut head, 0)?;
             mark = record::read_segment_header(&head);
         }
-        Ok(Self { segment, file, mark, at: u64::from(from).max(SEGMENT_HEADER_BYTES as u64), end })
+        Ok(Self { segment, reader, mark, at: u64::from(from).max(SEGMENT_HEADER_BYTES as u64), end })
     }
 
     /// The segment's mark: from its header, or if that is damaged from the first record found.
@@ -222,7 +154,7 @@ impl Scanner {
     pub fn next(&mut self) -> io::Result<Option<Found>> {
         while self.at + HEADER_BYTES as u64 <= self.end {
             let mut head = [0; HEADER_BYTES];
-            self.file.read_exact_at(&mut head, self.at)?;
+            self.reader.read_exact_at(&mut head, self.at)?;
             let header = Header::read(&head).filter(|header| self.mark.is_none_or(|mark| mark == header.mark));
             let Some(header) = header.filter(|header| self.at + header.record_len() as u64 <= self.end) else {
                 if !self.search()? {
@@ -232,7 +164,7 @@ impl Scanner {
             };
             self.mark = Some(header.mark);
             let mut payload = vec![0; header.payload_len()];
-            self.file.read_exact_at(&mut payload, self.at + HEADER_BYTES as u64)?;
+            self.reader.read_exact_at(&mut payload, self.at + HEADER_BYTES as u64)?;
             let offset = u32::try_from(self.at).map_err(io::Error::other)?;
             let len = u32::try_from(header.record_len()).map_err(io::Error::other)?;
             self.at += u64::from(len);
@@ -252,7 +184,7 @@ impl Scanner {
         self.at += 1;
         while self.at + (HEADER_BYTES as u64) <= self.end {
             let wanted = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
-            self.file.read_exact_at(&mut buffer[..wanted], self.at)?;
+            self.reader.read_exact_at(&mut buffer[..wanted], self.at)?;
             if let Some(found) = buffer[..wanted].windows(SIGN_BYTES).position(|window| window == sign) {
                 self.at += found as u64;
                 return Ok(true);

@@ -1,14 +1,15 @@
-//! The one thread that changes anything: it takes all commands that wait, appends their records with one write and
-//! one sync, and answers. Between two groups it commits the index and moves compaction on.
+//! The only part that changes anything: it takes a group of jobs, appends their records with one write and one sync,
+//! and answers. Between two groups it commits the index and moves compaction on. Time is what its caller says.
 //!
 //! What a group changes is staged until its bytes are durable, so a failed write leaves no trace.
 
 use super::{
-    Options, Shared,
+    Options,
     compaction::Compaction,
     entry::{Claim, Entry, Location, add_claim},
     log::Log,
-    queue::{Queue, Taken, Weighed},
+    opening::Shared,
+    queue::{Gather, Queue, Taken, Weighed},
     record::Meta as Record,
     roots_of,
 };
@@ -17,13 +18,10 @@ use pangea_protocols::{
     PeerId, ShardId,
     disk::{Event, Failure, INDEX_BYTES_MIN, INDEX_BYTES_PER_SHARD, Meta, Usage},
     merkle::StripeProof,
+    time::Time,
     wire::BODY_BYTES_MAX,
 };
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Most bytes of a record beside its body.
 const RECORD_BYTES: u64 = 1024;
@@ -31,6 +29,8 @@ const RECORD_BYTES: u64 = 1024;
 const CHANGES_MAX: usize = 32 << 10;
 /// Where a disk whose index cannot be written stops taking shards.
 const CHANGES_LIMIT: usize = 4 * CHANGES_MAX;
+/// Bytes for which a sync is worth its cost: with more, a group waits for nothing.
+const GATHER_BYTES: usize = 1 << 20;
 /// Leases that are ended in one group.
 const EXPIRE_GROUP: usize = 4096;
 
@@ -89,12 +89,14 @@ pub struct Writer {
     pub(super) failed_groups: u64,
     /// Bytes and time since the index was committed.
     uncommitted_bytes: u64,
-    committed_at: Instant,
+    committed_at: Time,
+    /// What the caller said last.
+    pub(super) now: Time,
 }
 
 impl Writer {
     /// Starts where recovery ended.
-    pub fn new(shared: Arc<Shared>, options: Options, log: Log) -> Self {
+    pub fn new(shared: Arc<Shared>, options: Options, log: Log, now: Time) -> Self {
         Self {
             shared,
             options,
@@ -103,28 +105,74 @@ impl Writer {
             group: Group::default(),
             failed_groups: 0,
             uncommitted_bytes: 0,
-            committed_at: Instant::now(),
+            committed_at: now,
+            now,
         }
     }
 
     /// Works until the queue is closed and empty.
-    pub fn run(mut self, queue: &Queue<Job>) {
+    pub fn run(mut self, queue: &Queue<Job>, clock: impl Fn() -> Time) {
+        // Whether the last group was of several jobs, and its end.
+        let (mut crowded, mut flushed_at) = (false, clock());
         loop {
-            let busy = self.compaction.is_due(&self.log.ledger, self.log.active(), &self.options);
-            let patience = if busy { Duration::ZERO } else { self.options.commit_interval };
-            match queue.take(self.options.group_commands, self.options.group_bytes, patience) {
+            let patience = if self.is_busy(clock()) { Duration::ZERO } else { self.options.commit_interval };
+            let gather = self.gather(crowded, clock().since(flushed_at));
+            match queue.take_group(self.options.group_commands, self.options.group_bytes, patience, gather) {
+                Taken::Items(jobs) if jobs.is_empty() => {}
                 Taken::Items(jobs) => {
-                    jobs.into_iter().for_each(|job| self.on_job(job));
-                    self.flush();
+                    crowded = jobs.len() > 1;
+                    self.on_jobs(jobs, clock());
+                    flushed_at = clock();
                 }
                 Taken::Closed => break,
             }
-            self.compact();
-            self.commit_if_due();
+            self.step(clock());
         }
+        self.close();
+    }
+
+    /// Makes a group of jobs durable and answers it.
+    pub fn on_jobs(&mut self, jobs: Vec<Job>, now: Time) {
+        self.now = now;
+        self.shared.catalog.index().revive();
+        jobs.into_iter().for_each(|job| self.on_job(job));
+        self.flush();
+    }
+
+    /// True if [`Writer::step`] has something to do that should not wait for the next group.
+    pub fn is_busy(&self, now: Time) -> bool {
+        self.compaction.is_due(&self.log.ledger, self.log.active(), &self.options, now)
+    }
+
+    /// Upkeep between two groups: one step of compaction, and a commit if one is due.
+    pub fn step(&mut self, now: Time) {
+        self.now = now;
+        self.shared.catalog.index().revive();
+        self.compact();
+        self.commit_if_due();
+    }
+
+    /// When there is something to do again if nothing comes in; `None` for never.
+    pub fn wake_at(&self) -> Option<Time> {
+        if self.is_busy(self.now) {
+            return Some(self.now);
+        }
+        let commit = self.committed_at + self.options.commit_interval;
+        let commit = (self.shared.catalog.uncommitted() > 0).then(|| commit.max(self.now));
+        commit.into_iter().chain(self.compaction.rested_at()).min()
+    }
+
+    /// Writes the index down.
+    pub fn close(&mut self) {
         if let Err(error) = self.commit() {
             tracing::error!(%error, "shard index not written on close; the next open replays the segments");
         }
+    }
+
+    /// Who sends one job after the other is answered at once; of many jobs, those of one interval share a sync.
+    fn gather(&self, crowded: bool, since_flush: Duration) -> Gather {
+        let interval = if crowded { self.options.group_interval } else { Duration::ZERO };
+        Gather { time: interval.saturating_sub(since_flush), bytes: GATHER_BYTES }
     }
 
     /// What the store occupies. The index is counted with the room it may grow into, so that a promise made against
@@ -133,8 +181,7 @@ impl Writer {
         let shards = self.log.ledger.shards;
         let index = INDEX_BYTES_MIN + shards * INDEX_BYTES_PER_SHARD;
         let disk_bytes = self.log.ledger.bytes() + index.max(self.shared.catalog.index().file_bytes());
-        let free_bytes =
-            rustix::fs::statvfs(self.shared.segments.dir()).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
+        let free_bytes = self.shared.segments.volume().free_bytes().unwrap_or(0);
         Usage { shards, disk_bytes, free_bytes }
     }
 
@@ -184,10 +231,18 @@ impl Writer {
         self.make_room(shards.len() as u64 * RECORD_BYTES)?;
         let (mut count, mut roots) = (0, Vec::new());
         for shard in &shards {
-            let Some(entry) = self.current(*shard)? else { continue };
-            if entry.claims.iter().any(|claim| claim.owner == owner) {
-                roots.extend(self.stage_release(*shard, entry, |claim| claim.owner == owner)?);
-                count += 1;
+            match self.current(*shard)? {
+                Some(entry) => {
+                    let held = entry.claims.iter().any(|claim| claim.owner == owner);
+                    if held || self.log.has_remains() {
+                        roots.extend(self.stage_release(*shard, entry, |claim| claim.owner == owner)?);
+                        count += u32::from(held);
+                    }
+                }
+                None if self.log.has_remains() => {
+                    self.stage_record(&Record::Gone { shard: *shard }, Bytes::new())?;
+                }
+                None => {}
             }
         }
         self.group.answers.push(Answer::Deleted { tag, owner, shards, count, roots });
@@ -197,7 +252,7 @@ impl Writer {
     /// Leases are found in the index, so it is committed first, and after every group of them.
     fn on_expire(&mut self, tag: u64, now_unix: u64) {
         let (mut count, mut roots) = (0u32, Vec::new());
-        let mut ended = |writer: &mut Self| -> Result<usize, Failure> {
+        let mut ended = |writer: &mut Self| -> Result<u32, Failure> {
             writer.flush();
             writer.commit()?;
             let shards = writer.shared.catalog.index().expired(now_unix, EXPIRE_GROUP)?;
@@ -206,6 +261,9 @@ impl Writer {
             for shard in &shards {
                 writer.make_room(RECORD_BYTES)?;
                 let Some(entry) = writer.current(*shard)? else { continue };
+                if entry.claims.iter().all(|claim| claim.expires_unix >= now_unix) {
+                    continue;
+                }
                 staged.1.extend(writer.stage_release(*shard, entry, |claim| claim.expires_unix < now_unix)?);
                 staged.0 += 1;
             }
@@ -215,7 +273,8 @@ impl Writer {
             }
             count += staged.0;
             roots.append(&mut staged.1);
-            Ok(shards.len())
+            // A damaged index may name leases that no shard has: they are not to be asked for again.
+            Ok(staged.0)
         };
         loop {
             match ended(self) {
@@ -393,7 +452,7 @@ impl Writer {
 
     fn commit_if_due(&mut self) {
         let uncommitted = self.shared.catalog.uncommitted();
-        let late = uncommitted > 0 && self.committed_at.elapsed() >= self.options.commit_interval;
+        let late = uncommitted > 0 && self.now.since(self.committed_at) >= self.options.commit_interval;
         if (late || uncommitted >= CHANGES_MAX || self.uncommitted_bytes >= self.options.commit_bytes)
             && let Err(error) = self.commit()
         {
@@ -403,7 +462,7 @@ impl Writer {
 
     /// Brings the index up to the last durable byte.
     pub(super) fn commit(&mut self) -> Result<(), Failure> {
-        self.committed_at = Instant::now();
+        self.committed_at = self.now;
         self.uncommitted_bytes = 0;
         if self.shared.catalog.uncommitted() > 0 {
             self.shared.catalog.commit(self.log.durable())?;

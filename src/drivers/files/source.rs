@@ -7,7 +7,8 @@ use super::{
     fault::{changed, fault, misuse},
     walk::{Found, walk},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use pangea_ces::scratch::Pool;
 use pangea_protocols::{
     codec::{self, Limit},
     job::{ErrorKind, JobError},
@@ -43,6 +44,8 @@ pub(super) struct Source {
     /// Stream offset of the next read.
     at: u64,
     content: Content,
+    /// What was read goes into memory that was used before: new memory costs more than the read.
+    pool: Pool,
 }
 
 #[derive(Debug)]
@@ -96,7 +99,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, JobError> {
     let file = beneath::open_file(rustix::fs::CWD, path).map_err(|error| fault("opening", path, error))?;
     let file = FileSource::new(file, path.to_owned(), None)?;
     let Stamp { len, modified_unix, executable, .. } = file.stamp;
-    let source = Source { at: 0, content: Content::File(file) };
+    let source = Source { at: 0, content: Content::File(file), pool: Pool::default() };
     Ok(Opened { source, name, kind: Kind::File { executable, modified_unix }, len, skipped: 0 })
 }
 
@@ -131,7 +134,7 @@ fn open_directory(path: &Path, name: String) -> Result<Opened, JobError> {
         parent: None,
         index: index.into(),
     };
-    let source = Source { at: 0, content: Content::Directory(Box::new(directory)) };
+    let source = Source { at: 0, content: Content::Directory(Box::new(directory)), pool: Pool::default() };
     let len = end.saturating_add(index_len);
     Ok(Opened { source, name, kind: Kind::Directory { index_len }, len, skipped: walk.skipped })
 }
@@ -142,13 +145,14 @@ impl Source {
         if offset != self.at || len > READ_BYTES_MAX {
             return Err(misuse("a read out of order, or too long"));
         }
-        let mut bytes = BytesMut::with_capacity(len as usize);
-        match &mut self.content {
-            Content::File(file) => file.read(&mut bytes, len as usize)?,
-            Content::Directory(directory) => directory.read(&mut bytes, len as usize)?,
-        }
-        self.at += bytes.len() as u64;
-        Ok(bytes.freeze())
+        let mut buffer = self.pool.take(len as usize);
+        let into = &mut buffer.bytes[..len as usize];
+        let read = match &mut self.content {
+            Content::File(file) => file.read(into)?,
+            Content::Directory(directory) => directory.read(into)?,
+        };
+        self.at += read as u64;
+        Ok(buffer.freeze(read))
     }
 }
 
@@ -172,13 +176,11 @@ impl FileSource {
         Ok(Self { file, path, stamp, at: 0 })
     }
 
-    /// Appends up to `want` bytes; fewer only at the end.
-    fn read(&mut self, bytes: &mut BytesMut, want: usize) -> Result<(), JobError> {
+    /// Fills `into`, except at the end; returns the bytes read.
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, JobError> {
         let left = usize::try_from(self.stamp.len - self.at).unwrap_or(usize::MAX);
-        let take = want.min(left);
-        let start = bytes.len();
-        bytes.resize(start + take, 0);
-        self.file.read_exact_at(&mut bytes[start..], self.at).map_err(|error| match error.kind() {
+        let take = into.len().min(left);
+        self.file.read_exact_at(&mut into[..take], self.at).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => changed(&self.path),
             _ => fault("reading", &self.path, error),
         })?;
@@ -189,7 +191,7 @@ impl FileSource {
                 return Err(changed(&self.path));
             }
         }
-        Ok(())
+        Ok(take)
     }
 
     fn is_done(&self) -> bool {
@@ -213,12 +215,14 @@ struct DirectorySource {
 }
 
 impl DirectorySource {
-    fn read(&mut self, bytes: &mut BytesMut, want: usize) -> Result<(), JobError> {
-        while bytes.len() < want {
+    /// Fills `into`, except at the end; returns the bytes read.
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, JobError> {
+        let mut read = 0;
+        while read < into.len() {
             let Some(stamp) = self.found.get(self.next).map(|found| found.file) else {
-                let take = (want - bytes.len()).min(self.index.len());
-                bytes.extend_from_slice(&self.index.split_to(take));
-                return Ok(());
+                let take = (into.len() - read).min(self.index.len());
+                into[read..read + take].copy_from_slice(&self.index.split_to(take));
+                return Ok(read + take);
             };
             let Some(stamp) = stamp else {
                 self.next += 1;
@@ -228,14 +232,14 @@ impl DirectorySource {
                 Some(file) => file,
                 None => self.open_next(stamp)?,
             };
-            file.read(bytes, want - bytes.len())?;
+            read += file.read(&mut into[read..])?;
             if file.is_done() {
                 self.next += 1;
             } else {
                 self.open = Some(file);
             }
         }
-        Ok(())
+        Ok(read)
     }
 
     fn open_next(&mut self, stamp: Stamp) -> Result<FileSource, JobError> {

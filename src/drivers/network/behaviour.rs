@@ -89,6 +89,9 @@ fn kademlia(peer: libp2p::PeerId, config: &NetworkConfig) -> kad::Behaviour<Prov
         .set_provider_publication_interval(Some(PROVIDER_REPUBLISH))
         .set_query_timeout(QUERY_TIMEOUT)
         .set_max_packet_size(KAD_PACKET_BYTES_MAX);
+    if !config.walks {
+        kad.set_periodic_bootstrap_interval(None);
+    }
     let store = ProviderStore::new(peer, config.limits.provider_keys_max, config.limits.provided_keys_max);
     let mut kad = kad::Behaviour::with_config(peer, store, kad);
     kad.set_mode(Some(if config.kad_server { kad::Mode::Server } else { kad::Mode::Client }));

@@ -30,10 +30,10 @@ pub enum CertificateMakeError {
     Sign(#[from] libp2p::identity::SigningError),
 }
 
-/// A certificate that was parsed and whose extension and self-signature were verified.
+/// A certificate that was parsed and whose extension and self-signature were verified, now or before.
 pub struct Verified<'a> {
     certificate: X509Certificate<'a>,
-    peer: PeerId,
+    key: PublicKey,
 }
 
 /// Makes a certificate for `identity`, and its private key.
@@ -65,6 +65,27 @@ pub fn generate(identity: &Keypair) -> Result<(CertificateDer<'static>, PrivateK
 /// # Errors
 /// rustls errors, so that the handshake ends with the right alert.
 pub fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<Verified<'a>, Error> {
+    let (read, signature) = parts(der)?;
+    let bad = || Error::InvalidCertificate(CertificateError::BadSignature);
+    let message = [SIGNED_PREFIX, read.certificate.public_key().raw].concat();
+    if !read.key.verify(&message, &signature) {
+        return Err(bad());
+    }
+    read.certificate.verify_signature(None).map_err(|_| bad())?;
+    Ok(read)
+}
+
+/// Reads a certificate that [`parse`] has accepted in the same handshake: its signatures are not verified again, which
+/// would cost as much as the rest of the handshake.
+///
+/// # Errors
+/// As [`parse`], except for signatures.
+pub fn reread<'a>(der: &'a CertificateDer<'_>) -> Result<Verified<'a>, Error> {
+    parts(der).map(|(read, _)| read)
+}
+
+/// A certificate and the signature of the peer's key in it.
+fn parts<'a>(der: &'a CertificateDer<'_>) -> Result<(Verified<'a>, Vec<u8>), Error> {
     let bad = || Error::InvalidCertificate(CertificateError::BadEncoding);
     let (rest, certificate) = X509Certificate::from_der(der.as_ref()).map_err(|_| bad())?;
     if !rest.is_empty() {
@@ -83,31 +104,19 @@ pub fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<Verified<'a>, Error> {
             (false, false) => {}
         }
     }
-    let peer = verify_extension(&certificate, extension.ok_or_else(bad)?)?;
-    certificate.verify_signature(None).map_err(|_| Error::InvalidCertificate(CertificateError::BadSignature))?;
-    Ok(Verified { certificate, peer })
-}
-
-fn verify_extension(certificate: &X509Certificate<'_>, content: &[u8]) -> Result<PeerId, Error> {
-    let bad = || Error::InvalidCertificate(CertificateError::BadEncoding);
-    let (key, signature) = yasna::parse_der(content, |reader| {
+    let (key, signature) = yasna::parse_der(extension.ok_or_else(bad)?, |reader| {
         reader.read_sequence(|reader| Ok((reader.next().read_bytes()?, reader.next().read_bytes()?)))
     })
     .map_err(|_| bad())?;
     let key =
         PublicKey::try_decode_protobuf(&key).map_err(|_| Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
-    let message = [SIGNED_PREFIX, certificate.public_key().raw].concat();
-    if key.verify(&message, &signature) {
-        Ok(key.to_peer_id())
-    } else {
-        Err(Error::InvalidCertificate(CertificateError::BadSignature))
-    }
+    Ok((Verified { certificate, key }, signature))
 }
 
 impl Verified<'_> {
     /// Whose certificate it is.
     pub fn peer(&self) -> PeerId {
-        self.peer
+        self.key.to_peer_id()
     }
 
     /// Checks the TLS 1.3 handshake signature against the certificate's key.

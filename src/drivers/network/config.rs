@@ -1,6 +1,6 @@
 //! What a user of the network driver may set, every limit it keeps, and how it can fail to start.
 
-use pangea_protocols::Address;
+use pangea_protocols::{Address, PeerId};
 use std::{error::Error, io, net::SocketAddr, time::Duration};
 
 /// How the network driver runs.
@@ -14,6 +14,11 @@ pub struct NetworkConfig {
     pub mdns: bool,
     /// Addresses under which others reach this node although it does not listen there (a forwarded port).
     pub external: Vec<Address>,
+    /// Peers that the routing table begins with.
+    pub routing: Vec<(PeerId, Vec<Address>)>,
+    /// Walk through the DHT to fill the routing table, at new peers and every five minutes. Otherwise the table knows
+    /// whom this node meets.
+    pub walks: bool,
     /// Every bound of the driver.
     pub limits: Limits,
 }
@@ -21,7 +26,15 @@ pub struct NetworkConfig {
 impl Default for NetworkConfig {
     fn default() -> Self {
         let any = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0));
-        Self { listen: vec![any], kad_server: true, mdns: false, external: Vec::new(), limits: Limits::default() }
+        Self {
+            listen: vec![any],
+            kad_server: true,
+            mdns: false,
+            external: Vec::new(),
+            routing: Vec::new(),
+            walks: true,
+            limits: Limits::default(),
+        }
     }
 }
 

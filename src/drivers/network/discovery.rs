@@ -235,6 +235,25 @@ impl Driver {
         self.outbox.push_lossy(event);
     }
 
+    /// Begins with the peers that the configuration names.
+    pub(super) fn fill_routing_table(&mut self) {
+        for (peer, addresses) in std::mem::take(&mut self.config.routing) {
+            let Some(target) = address::to_libp2p(peer) else { continue };
+            let addresses = addresses.iter().filter_map(address::from_address);
+            let addresses = address::believable(addresses, self.discovery.on_loopback);
+            self.insert_in_routing_table(&target, &addresses);
+        }
+    }
+
+    /// Ends the walks that Kademlia begins by itself whenever its table has a new peer, which it cannot be told not to.
+    pub(super) fn end_walks(&mut self) {
+        for mut query in self.swarm.behaviour_mut().kad.iter_queries_mut() {
+            if matches!(query.info(), kad::QueryInfo::Bootstrap { .. }) {
+                query.finish();
+            }
+        }
+    }
+
     /// Inserts a peer unless its prefix has its share of the table or of its bucket.
     fn insert_in_routing_table(&mut self, target: &libp2p::PeerId, addresses: &[Multiaddr]) {
         let limits = &self.config.limits;

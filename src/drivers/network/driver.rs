@@ -119,7 +119,11 @@ impl Driver {
         for address in self.config.external.clone() {
             self.outbox.push(Event::Listening { address });
         }
+        self.fill_routing_table();
         loop {
+            if !self.config.walks {
+                self.end_walks();
+            }
             let open = !self.outbox.is_full();
             let announce_at = self.discovery.next_announcement();
             tokio::select! {

@@ -24,6 +24,9 @@ const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 const STREAM_WINDOW_BYTES: u32 = 32 << 20;
 /// Flow control window of a connection, in each direction.
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+/// Largest packet where the path takes it, on loopback and on LANs with jumbo frames: 10 of them, which is what quinn
+/// hands to the system at once, must fit into the 64 KiB of one send.
+const NEAR_PACKET_BYTES_MAX: u16 = 6500;
 /// Datagrams that wait to be read.
 const DATAGRAM_BUFFER_BYTES: usize = 4 << 20;
 /// Unidirectional streams that a peer may have unread at once. All of them, full, fit into the window of the connection
@@ -131,6 +134,7 @@ impl Quic {
         // The same key after a restart: peers learn at once that their old connections are gone.
         let mut endpoint = quinn::EndpointConfig::new(Arc::new(ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &secret)));
         endpoint.supported_versions(vec![1]);
+        endpoint.max_udp_payload_size(NEAR_PACKET_BYTES_MAX).map_err(NetworkError::identity)?;
         Ok(Self {
             endpoint,
             server: [server_with(&transports[0]), server_with(&transports[1])],
@@ -167,6 +171,9 @@ impl Quic {
 fn near_transport() -> quinn::TransportConfig {
     let mut transport = transport();
     transport.congestion_controller_factory(Arc::new(CubicConfig::default()));
+    let mut discovery = quinn::MtuDiscoveryConfig::default();
+    discovery.upper_bound(NEAR_PACKET_BYTES_MAX);
+    transport.mtu_discovery_config(Some(discovery));
     transport
 }
 

@@ -6,6 +6,7 @@
 use super::{
     codes,
     config::Limits,
+    flights::Flights,
     metrics::Counters,
     outbox::Deliveries,
     registry::{Link, Registry},
@@ -48,10 +49,14 @@ impl Inbound {
         Self { deliveries, budget, limits, counters, registry }
     }
 
-    /// Reads the streams of a connection until it is closed; then, when all that was received is delivered, reports it.
+    /// Reads the streams of a connection until it is closed, and looks after the frames that go out; then, when all that
+    /// was received is delivered, reports it.
     pub async fn serve(self: Arc<Self>, link: Arc<Link>) {
+        let care = Care(Arc::clone(&link.flights));
         let reason = if link.pangea { self.accept(&link).await } else { link.connection.closed().await };
         self.registry.closed(link, reason);
+        // Not before: what ends now is sent again over another connection, if there is one.
+        care.0.end().await;
     }
 
     async fn accept(self: &Arc<Self>, link: &Arc<Link>) -> quinn::ConnectionError {
@@ -59,10 +64,10 @@ impl Inbound {
         let mut streams = JoinSet::new();
         let reason = loop {
             if streams.len() >= self.limits.receive_streams_per_peer_max {
-                streams.join_next().await;
+                link.flights.beside(streams.join_next()).await;
             }
             while streams.try_join_next().is_some() {}
-            let stream = match link.connection.accept_uni().await {
+            let stream = match link.flights.beside(link.connection.accept_uni()).await {
                 Ok(stream) => stream,
                 Err(reason) => break reason,
             };
@@ -72,7 +77,7 @@ impl Inbound {
                 streams.spawn(frame);
             }
         };
-        while streams.join_next().await.is_some() {}
+        while link.flights.beside(streams.join_next()).await.is_some() {}
         reason
     }
 
@@ -81,6 +86,8 @@ impl Inbound {
         let mut reader = Reader::new(stream, self.limits.receive_stall);
         match self.read(&mut reader, &share).await {
             Ok((frame, memory)) => {
+                // Its end takes the lock of the connection, which the receiver's answer will want.
+                drop(reader);
                 let bytes = frame.body.len() as u64;
                 let event = Event::Received { peer: link.peer, frame };
                 if self.deliveries.deliver(event, self.limits.receive_stall).await {
@@ -133,6 +140,15 @@ impl Inbound {
             let event = Event::Garbage { peer: link.peer, reason };
             self.deliveries.deliver(event, self.limits.receive_stall).await;
         }
+    }
+}
+
+/// Of the task that looks after the frames on their way out: if it is dropped, so are they.
+struct Care(Arc<Flights>);
+
+impl Drop for Care {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 

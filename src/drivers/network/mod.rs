@@ -16,7 +16,7 @@
 //! | `registry.rs`, `keep_alive.rs` | which connections exist, their limits, whether they are in use |
 //! | `behaviour.rs`, `record_store.rs` | the libp2p protocols, and the bounded store of provider records |
 //! | `driver.rs`, `dialing.rs`, `discovery.rs` | the task that owns the swarm |
-//! | `outbound.rs`, `lanes.rs`, `inbound.rs`, `datagrams.rs` | what moves over a connection |
+//! | `outbound.rs`, `lanes.rs`, `flights.rs`, `inbound.rs`, `datagrams.rs` | what moves over a connection |
 //! | `outbox.rs` | events on their way to the actors |
 //! | `address.rs`, `addresses.rs`, `codes.rs`, `metrics.rs` | names, the address book, error codes, counters |
 //!
@@ -43,6 +43,7 @@ mod dialing;
 mod discovery;
 mod driver;
 mod endpoint;
+mod flights;
 mod inbound;
 mod keep_alive;
 mod lanes;
@@ -78,8 +79,9 @@ use tokio::{
     runtime::Handle,
     sync::{
         mpsc::{self, error::TrySendError},
-        oneshot,
+        oneshot, watch,
     },
+    task::JoinHandle,
 };
 use transport::PangeaTransport;
 
@@ -91,6 +93,8 @@ pub struct NetworkHandle {
     registry: Arc<Registry>,
     counters: Arc<Counters>,
     shutdown: mpsc::Sender<oneshot::Sender<()>>,
+    /// Why the driver's task ended, if it panicked.
+    failure: watch::Receiver<Option<String>>,
 }
 
 /// Starts the network on the operating system's sockets and the current tokio runtime, of either flavour.
@@ -167,8 +171,22 @@ pub async fn start_on(
         changes,
         shutdown: shutdown_queue,
     };
-    tokio::spawn(Driver::new(parts).run());
-    Ok((NetworkHandle { local, addresses, registry, counters, shutdown }, port))
+    let failure = watched(tokio::spawn(Driver::new(parts).run()));
+    Ok((NetworkHandle { local, addresses, registry, counters, shutdown, failure }, port))
+}
+
+/// Tells of a panic of the driver's task: nobody serves commands or connections any more.
+fn watched(driver: JoinHandle<()>) -> watch::Receiver<Option<String>> {
+    let (tell, failure) = watch::channel(None);
+    tokio::spawn(async move {
+        if let Err(error) = driver.await
+            && error.is_panic()
+        {
+            tracing::error!(%error, "the network driver panicked");
+            tell.send_replace(Some(error.to_string()));
+        }
+    });
+    failure
 }
 
 /// Frames to connected peers go to their connection at once, everything else to the driver.
@@ -243,6 +261,16 @@ impl NetworkHandle {
     pub fn datagrams(&self, peer: PeerId) -> Result<DatagramPort, DatagramError> {
         let link = self.registry.link(peer).ok_or(DatagramError::NotConnected)?;
         DatagramPort::open(link, Arc::clone(&self.counters))
+    }
+
+    /// Waits for the driver to fail, which is for ever unless it panics; then says why.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.failure.clone();
+        match failure.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
+            Ok(Some(reason)) => reason,
+            // It was stopped.
+            _ => std::future::pending().await,
+        }
     }
 
     /// Closes all connections and stops, within about a second.

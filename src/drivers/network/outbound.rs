@@ -1,9 +1,9 @@
 //! Frames that go out, one unidirectional stream each.
 //!
 //! A frame to a connected peer is written by whoever sends it, from the sender's own thread: no task stands between an
-//! actor and the connection. A task exists only for what cannot be done at once, which is waiting for room in the
-//! stream and for the acknowledgement. The queues and their limits are in `lanes.rs`. Not decided here: what to do
-//! without a connection, or when one is lost; that is the driver's, which hears of it by a [`Report`].
+//! actor and the connection. What cannot be done at once, which is waiting for room in the stream and for the
+//! acknowledgement, is parked in `flights.rs`. The queues and their limits are in `lanes.rs`. Not decided here: what to
+//! do without a connection, or when one is lost; that is the driver's, which hears of it by a [`Report`].
 
 use super::{
     codes,
@@ -13,7 +13,6 @@ use super::{
     outbox::Deliveries,
     registry::{Link, Registry},
 };
-use futures::FutureExt;
 use pangea_protocols::{
     PeerId,
     net::{Class, Event, SendError},
@@ -77,9 +76,7 @@ impl Outbound {
     /// # Errors
     /// The frame: there is no connection, a queue is full, the actors do not take events, or the node shuts down.
     pub fn send_now(self: &Arc<Self>, peer: PeerId, tag: u64, class: Class, frame: Frame) -> Result<(), Frame> {
-        if self.deliveries.must_wait() || self.registry.link(peer).is_none() {
-            return Err(frame);
-        }
+        let Some(link) = self.registry.link(peer).filter(|_| !self.deliveries.must_wait()) else { return Err(frame) };
         let mut lanes = self.lanes();
         // Under the lock: the driver fails what waits after it has closed.
         if self.closing.load(Ordering::Acquire) {
@@ -87,7 +84,7 @@ impl Outbound {
         }
         lanes.push(peer, tag, class, frame).map_err(|(_, frame)| frame)?;
         drop(lanes);
-        if !self.pump(peer) {
+        if !self.pump_from(peer, Some(link)) {
             self.report(Report::Stranded { peer });
         }
         Ok(())
@@ -95,19 +92,24 @@ impl Outbound {
 
     /// Gives as many waiting frames as allowed to the connection; false if some wait and there is none.
     pub fn pump(self: &Arc<Self>, peer: PeerId) -> bool {
+        self.pump_from(peer, None)
+    }
+
+    /// As [`Outbound::pump`], beginning with a connection that was just looked up.
+    fn pump_from(self: &Arc<Self>, peer: PeerId, mut known: Option<Arc<Link>>) -> bool {
         if !self.lanes().begin(peer) {
             return true;
         }
         loop {
-            let Some(link) = self.registry.link(peer) else { return !self.lanes().release(peer) };
+            let link = known.take().filter(|link| !link.is_retiring()).or_else(|| self.registry.link(peer));
+            let Some(link) = link else { return !self.lanes().release(peer) };
             // The lock is not held while the frame is written: others may queue theirs.
             let next = self.lanes().next(peer);
             let Some((parcel, cancelled)) = next else { return true };
-            let mut flight = Box::pin(Arc::clone(self).fly(link, parcel, cancelled));
-            // Mostly there is room and the frame is written here; a task that is spawned looks again at once.
-            if flight.as_mut().now_or_never().is_none() {
-                self.runtime.spawn(flight);
-            }
+            // Mostly there is room and the frame is written here.
+            let flight = Box::pin(Arc::clone(self).fly(Arc::clone(&link), parcel, cancelled));
+            link.flights.launch(flight, &self.runtime);
+            known = Some(link);
         }
     }
 

@@ -4,7 +4,7 @@
 //! Not the swarm's own list: unidirectional streams and datagrams do not pass through the swarm, so whoever moves
 //! them finds the connection here.
 
-use super::{config::Limits, metrics::Counters};
+use super::{config::Limits, flights::Flights, metrics::Counters};
 use pangea_protocols::PeerId;
 use std::{
     collections::BTreeMap,
@@ -116,6 +116,7 @@ impl Registry {
             quiet: Notify::new(),
             retiring: AtomicBool::new(false),
             datagrams_taken: AtomicBool::new(false),
+            flights: Arc::default(),
             _seat: established.seat,
         });
         state.links.entry(link.peer).or_default().push(Arc::clone(&link));
@@ -258,6 +259,8 @@ pub struct Link {
     quiet: Notify,
     retiring: AtomicBool,
     datagrams_taken: AtomicBool,
+    /// Frames on their way over it.
+    pub(super) flights: Arc<Flights>,
     _seat: Seat,
 }
 

@@ -10,7 +10,7 @@ use libp2p::identity::Keypair;
 use rustls::{
     CipherSuite, DigitallySignedStruct, DistinguishedName, NamedGroup, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::CryptoProvider,
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::danger::{ClientCertVerified, ClientCertVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
@@ -31,6 +31,7 @@ pub fn configs(
     alpn: &[&[u8]],
 ) -> Result<(rustls::ClientConfig, rustls::ServerConfig), NetworkError> {
     let provider = Arc::new(provider());
+    let verifier = Arc::new(Libp2pVerifier { algorithms: provider.signature_verification_algorithms });
     let (certificate, key) = certificate::generate(identity).map_err(NetworkError::identity)?;
     let key = provider.key_provider.load_private_key(key).map_err(NetworkError::identity)?;
     // A resolver, because rustls' own builders parse the certificate and refuse libp2p's critical extension.
@@ -41,12 +42,12 @@ pub fn configs(
         .with_protocol_versions(versions)
         .map_err(NetworkError::identity)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Libp2pVerifier))
+        .with_custom_certificate_verifier(verifier.clone())
         .with_client_cert_resolver(resolver.clone());
     let mut server = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .map_err(NetworkError::identity)?
-        .with_client_cert_verifier(Arc::new(Libp2pVerifier))
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(resolver);
     client.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     server.alpn_protocols = client.alpn_protocols.clone();
@@ -56,7 +57,8 @@ pub fn configs(
 /// The identity behind the certificate of an established connection.
 pub fn peer_of(connection: &quinn::Connection) -> Option<libp2p::PeerId> {
     let chain: Box<Vec<CertificateDer<'static>>> = connection.peer_identity()?.downcast().ok()?;
-    Some(certificate::parse(chain.first()?).ok()?.peer())
+    // The handshake has verified it.
+    Some(certificate::reread(chain.first()?).ok()?.peer())
 }
 
 /// Whether an established connection negotiated `pangea/1`.
@@ -78,7 +80,10 @@ fn provider() -> CryptoProvider {
 
 /// Accepts exactly one libp2p certificate whose identity signature holds; the swarm compares the peer id.
 #[derive(Debug)]
-struct Libp2pVerifier;
+struct Libp2pVerifier {
+    /// All that ring verifies, as the libp2p TLS specification wants.
+    algorithms: WebPkiSupportedAlgorithms,
+}
 
 impl Libp2pVerifier {
     fn check(end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
@@ -90,17 +95,13 @@ impl Libp2pVerifier {
     }
 
     fn signature(
+        &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
-        certificate::parse(certificate)?.verify_handshake(message, signed, &algorithms)
-    }
-
-    /// All schemes that ring verifies, as the libp2p TLS specification wants.
-    fn schemes() -> Vec<SignatureScheme> {
-        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+        // rustls has had it checked before, see `check`.
+        certificate::reread(certificate)?.verify_handshake(message, signed, &self.algorithms)
     }
 
     fn tls12() -> Result<HandshakeSignatureValid, rustls::Error> {
@@ -135,11 +136,11 @@ impl ServerCertVerifier for Libp2pVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Self::signature(message, certificate, signed)
+        self.signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        Self::schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
@@ -172,10 +173,10 @@ impl ClientCertVerifier for Libp2pVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Self::signature(message, certificate, signed)
+        self.signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        Self::schemes()
+        self.algorithms.supported_schemes()
     }
 }

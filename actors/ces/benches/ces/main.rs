@@ -6,9 +6,24 @@
 //! ```
 //!
 //! `CES_BENCH_DIR` names the only directory that is written to; `CES_BENCH_RUNS` (default 5) the runs per median;
-//! `CES_BENCH_ONLY` limits it to some of `erasure,pipeline,rivals,decode,stages,memory`. Every figure is CPU time, user
-//! and system, of child processes: this program runs itself for ours. Not here: how a frame is worked on
+//! `CES_BENCH_ONLY` limits it to some of `erasure,rivals,decode,stages,memory`. Not here: how a frame is worked on
 //! (`pipeline`), other tools (`rivals`), the clock (`measure`).
+//!
+//! # Method
+//!
+//! Every figure is CPU time, user and system, of child processes: this program runs itself for ours. What is compared
+//! runs in turns, and a ratio is the median of the ratios of neighbours, so that a machine that grows slower or faster
+//! meanwhile does not favour one side; the least and the greatest are shown with it. Files that are read are in the
+//! page cache.
+//!
+//! - **Rivals** write to the disk, as we do then; what an earlier run left is removed outside the measurement.
+//! - **Decode** ends in a null sink: the kernel's work on a gigabyte of new pages varies by more than what is compared.
+//!   Before that, every variant restores the corpus to the disk once, which is checked byte by byte.
+//! - **Stages** against the whole: both end in a copy to memory. The stages run on as many threads as the pipeline has
+//!   workers, each thread taking every stage of its own frames, because two busy threads share caches and maybe a core
+//!   and make each other's CPU seconds longer. What is left is what the pipeline adds: hand-over between threads,
+//!   order, and more buffers under way. Every second time the stages go first. The same stages on one thread are shown
+//!   beside it. A run takes some CPU-seconds, so the fast profile reads the corpus twice.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 
@@ -17,7 +32,7 @@ mod pipeline;
 mod rivals;
 mod stages;
 
-use measure::{Run, child, median};
+use measure::{Ratio, Run, child, median};
 use std::path::{Path, PathBuf};
 
 fn main() {
@@ -61,52 +76,67 @@ fn report(directory: &Path) {
 fn against_rivals(directory: &Path, runs: usize, bytes: u64) {
     let (mut fast, mut balanced, mut restic, mut borg) = (vec![], vec![], vec![], vec![]);
     for _ in 0..runs {
-        fast.push(child(directory, &["encode", "fast", "1", "disk"]));
-        balanced.push(child(directory, &["encode", "balanced", "1", "disk"]));
+        fast.push(encode_to_disk(directory, "fast"));
+        balanced.push(encode_to_disk(directory, "balanced"));
         restic.extend(rivals::restic(directory));
         borg.extend(rivals::borg(directory));
     }
-    let (fast, balanced) = (show("fast", &fast, bytes), show("balanced", &balanced, bytes));
+    let (_, stored) = (show("fast", &fast, bytes), show("balanced", &balanced, bytes).stored);
     for (name, rival) in [("restic", restic), ("borg lz4", borg)] {
         if rival.is_empty() {
             println!("{name:<12} skipped: not installed");
             continue;
         }
-        let rival = show(name, &rival, bytes);
+        let shown = show(name, &rival, bytes);
         println!(
-            "  fast is {:.2} x {name}, balanced {:.2} x at {:.3} x its size",
-            rival.cpu / fast.cpu,
-            rival.cpu / balanced.cpu,
-            balanced.stored as f64 / rival.stored as f64
+            "  fast is {} {name}, balanced {} at {:.3} x its size",
+            Ratio::new(&rival, &fast),
+            Ratio::new(&rival, &balanced),
+            stored as f64 / shown.stored as f64
         );
     }
 }
 
+fn encode_to_disk(directory: &Path, profile: &str) -> Run {
+    let _ = std::fs::remove_dir_all(directory.join("shards"));
+    child(directory, &["encode", profile, "1", "disk"])
+}
+
 fn decoding(directory: &Path, runs: usize, bytes: u64) {
     for profile in ["fast", "balanced"] {
-        child(directory, &["encode", profile, "1", "disk"]);
+        encode_to_disk(directory, profile);
+        for lost in ["0", "4"] {
+            let _ = std::fs::remove_file(directory.join("restored"));
+            child(directory, &["decode", lost, "disk"]);
+            assert!(pipeline::restored_equals_corpus(directory), "{profile}, {lost} lost: restored other bytes");
+        }
         let (mut healthy, mut hurt) = (vec![], vec![]);
         for _ in 0..runs {
-            healthy.push(child(directory, &["decode", "0", "disk"]));
-            hurt.push(child(directory, &["decode", "4", "disk"]));
+            healthy.push(child(directory, &["decode", "0", "null"]));
+            hurt.push(child(directory, &["decode", "4", "null"]));
         }
-        assert!(pipeline::restored_equals_corpus(directory), "the restored stream differs from the corpus");
-        let healthy = show(&format!("{profile}: decode"), &healthy, bytes);
-        let hurt = show("  4 lost", &hurt, bytes);
-        println!("  4-lost takes {:.3} x healthy", hurt.cpu / healthy.cpu);
+        show(&format!("{profile}: decode"), &healthy, bytes);
+        show("  4 lost", &hurt, bytes);
+        println!("  4-lost takes {} healthy", Ratio::new(&hurt, &healthy));
     }
 }
 
 fn overhead(directory: &Path, runs: usize, bytes: u64) {
-    for profile in ["fast", "balanced"] {
-        let (mut whole, mut stages) = (vec![], vec![]);
+    for (profile, repeat, bytes) in [("fast", "2", 2 * bytes), ("balanced", "1", bytes)] {
+        let whole = || child(directory, &["encode", profile, repeat, "memory"]);
+        let stages = |threads| child(directory, &["stages", profile, repeat, threads]);
+        let (mut wholes, mut both, mut single) = (vec![], vec![], vec![]);
         for _ in 0..runs {
-            whole.push(child(directory, &["encode", profile, "1", "disk"]));
-            stages.push(child(directory, &["stages", profile]));
+            wholes.push(whole());
+            both.push(stages("2"));
+            single.push(stages("1"));
+            both.push(stages("2"));
+            wholes.push(whole());
         }
-        let whole = show(&format!("{profile}: whole"), &whole, bytes);
-        let stages = show("  stages", &stages, bytes);
-        println!("  the pipeline takes {:.3} x the sum of its stages", whole.cpu / stages.cpu);
+        show(&format!("{profile}: whole"), &wholes, bytes);
+        show("  stages, 2 threads", &both, bytes);
+        show("  stages, 1 thread", &single, bytes);
+        println!("  the pipeline takes {} the sum of its stages", Ratio::new(&wholes, &both));
     }
 }
 
@@ -121,8 +151,8 @@ fn memory(directory: &Path, bytes: u64) {
             }
         }
     }
-    child(directory, &["encode", "balanced", "1", "disk"]);
-    println!("decode, 4 lost, 2 workers: peak {} MiB", child(directory, &["decode", "4", "disk"]).rss_kib / 1024);
+    encode_to_disk(directory, "balanced");
+    println!("decode, 4 lost, 2 workers: peak {} MiB", child(directory, &["decode", "4", "null"]).rss_kib / 1024);
 }
 
 /// Prints a line and returns the median run by CPU time.

@@ -65,6 +65,26 @@ pub fn median(runs: &[Run]) -> Run {
     runs[runs.len() / 2]
 }
 
+/// CPU time of runs over that of their neighbours: the median, and between which ratios it lies.
+pub struct Ratio(Vec<f64>);
+
+impl Ratio {
+    /// Run n of `over` was next to run n of `under`.
+    pub fn new(over: &[Run], under: &[Run]) -> Self {
+        let mut ratios: Vec<f64> = over.iter().zip(under).map(|(over, under)| over.cpu / under.cpu).collect();
+        ratios.sort_by(f64::total_cmp);
+        Self(ratios)
+    }
+}
+
+impl std::fmt::Display for Ratio {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (ratios, half) = (&self.0, self.0.len() / 2);
+        let median = (ratios[half] + ratios[(ratios.len() - 1) / 2]) / 2.0;
+        write!(f, "{median:.3} ({:.3} to {:.3}) x", ratios[0], ratios[ratios.len() - 1])
+    }
+}
+
 /// Bytes of all files below `path`.
 pub fn tree_bytes(path: &Path) -> u64 {
     let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());

@@ -1,5 +1,6 @@
 //! The whole pipeline as the node runs it: one reader, two workers that take whole frames, an ordered commit, and a
-//! bounded number of frames under way. Shard n of every stripe goes to file n. Not here: timing.
+//! bounded number of frames under way. Shard n of every stripe goes to file n, into memory or nowhere. Not here:
+//! timing.
 
 use bytes::Bytes;
 use pangea_ces::{
@@ -19,6 +20,7 @@ use pangea_protocols::{
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    hint::black_box,
     io::{Read, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -30,7 +32,7 @@ use std::{
 
 /// Data and parity shards.
 pub const CODE: (u8, u8) = (16, 4);
-const WORKERS: usize = 2;
+pub const WORKERS: usize = 2;
 /// Frames between reader and commit.
 const AHEAD: usize = 4;
 
@@ -98,31 +100,56 @@ pub fn corpus_bytes(directory: &Path) -> u64 {
 
 /// Where shards go.
 pub struct Shards {
-    files: Vec<File>,
-    records: Vec<(StripeRecord, Vec<StripeProof>, u64)>,
+    sink: Sink,
     at: u64,
     data: u64,
-    keep: bool,
+}
+
+enum Sink {
+    Disk {
+        files: Vec<File>,
+        records: Vec<(StripeRecord, Vec<StripeProof>, u64)>,
+    },
+    /// Shard n overwrites shard n of the stripe before.
+    Memory(Vec<Vec<u8>>),
+    Null,
 }
 
 impl Shards {
-    pub fn create(directory: &Path, keep: bool) -> Self {
-        let path = directory.join("shards");
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        let total = if keep { CODE.0 + CODE.1 } else { 0 };
-        let files = (0..total).map(|n| File::create(path.join(format!("{n:02}"))).unwrap()).collect();
-        Self { files, records: Vec::new(), at: 0, data: 0, keep }
+    /// `sink` is `disk`, `memory` or `null`.
+    pub fn create(directory: &Path, sink: &str) -> Self {
+        let total = CODE.0 + CODE.1;
+        let sink = match sink {
+            "disk" => {
+                let path = directory.join("shards");
+                fs::create_dir_all(&path).unwrap();
+                let files = (0..total).map(|n| File::create(path.join(format!("{n:02}"))).unwrap()).collect();
+                Sink::Disk { files, records: Vec::new() }
+            }
+            "memory" => Sink::Memory(vec![Vec::new(); usize::from(total)]),
+            _ => Sink::Null,
+        };
+        Self { sink, at: 0, data: 0 }
     }
 
     pub fn write(&mut self, stripe: Stripe) {
         let len = u64::from(stripe.record.shard_len);
-        for (file, (bytes, _)) in self.files.iter().zip(&stripe.shards) {
-            file.write_all_at(bytes, self.at).unwrap();
-        }
-        if self.keep {
-            let proofs = stripe.shards.into_iter().map(|(_, proof)| proof).collect();
-            self.records.push((stripe.record, proofs, self.at));
+        match &mut self.sink {
+            Sink::Disk { files, records } => {
+                for (file, (bytes, _)) in files.iter().zip(&stripe.shards) {
+                    file.write_all_at(bytes, self.at).unwrap();
+                }
+                let proofs = stripe.shards.into_iter().map(|(_, proof)| proof).collect();
+                records.push((stripe.record, proofs, self.at));
+            }
+            Sink::Memory(places) => {
+                for (place, (bytes, _)) in places.iter_mut().zip(&stripe.shards) {
+                    place.clear();
+                    place.extend_from_slice(bytes);
+                }
+                black_box(places);
+            }
+            Sink::Null => drop(stripe),
         }
         self.at += len;
         self.data += len * u64::from(CODE.0);
@@ -130,8 +157,8 @@ impl Shards {
 
     /// Bytes before parity.
     pub fn finish(self, directory: &Path) -> u64 {
-        if self.keep {
-            let records = codec::encode(&self.records, Limit::Local).unwrap();
+        if let Sink::Disk { records, .. } = &self.sink {
+            let records = codec::encode(records, Limit::Local).unwrap();
             fs::write(directory.join("records"), records).unwrap();
         }
         self.data
@@ -140,7 +167,7 @@ impl Shards {
 
 pub fn encode(directory: &Path, arguments: &[String]) {
     let (profile, repeat) = (profile(&arguments[0]), arguments[1].parse().unwrap());
-    let mut shards = Shards::create(directory, arguments[2] == "disk");
+    let mut shards = Shards::create(directory, &arguments[2]);
     let (work, jobs) = sync_channel::<Work>(AHEAD);
     let (done, results) = sync_channel(AHEAD);
     let jobs = Mutex::new(jobs);
@@ -202,14 +229,15 @@ fn next<T>(jobs: &Mutex<Receiver<T>>) -> Option<T> {
     jobs.lock().unwrap().recv().ok()
 }
 
-/// Reads all data shards but the first `lost`, and as many parity shards instead; verifies, decodes, writes.
+/// Reads all data shards but the first `lost`, and as many parity shards instead; verifies, decodes, and writes if the
+/// sink is `disk`.
 pub fn decode(directory: &Path, arguments: &[String]) {
     let lost: u16 = arguments[0].parse().unwrap();
     let records = fs::read(directory.join("records")).unwrap();
     let records: Vec<(StripeRecord, Vec<StripeProof>, u64)> = codec::decode(&records, Limit::Local).unwrap();
     let files: Vec<File> =
         (0..CODE.0 + CODE.1).map(|n| File::open(directory.join(format!("shards/{n:02}"))).unwrap()).collect();
-    let out = File::create(directory.join("restored")).unwrap();
+    let out = (arguments[1] == "disk").then(|| File::create(directory.join("restored")).unwrap());
     let next = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
@@ -222,7 +250,10 @@ pub fn decode(directory: &Path, arguments: &[String]) {
                     let stripe = read_stripe(&files, record, proofs, *at, lost, &pool);
                     let place = Place { key: &key(), object: &OBJECT, index: index as u64 };
                     let raw = decode_frame(&mut scratch, place, record, CODE, &stripe).unwrap();
-                    out.write_all_at(&raw, (index * FRAME_BYTES) as u64).unwrap();
+                    match &out {
+                        Some(out) => out.write_all_at(&raw, (index * FRAME_BYTES) as u64).unwrap(),
+                        None => drop(black_box(raw)),
+                    }
                 }
             });
         }

@@ -1,11 +1,11 @@
-//! The stages of the pipeline one by one on one thread, and Reed–Solomon against its reference.
+//! The stages of the pipeline one by one, and Reed–Solomon against its reference.
 
 use crate::{
     measure::thread_cpu,
     pipeline::{CODE, Frames, OBJECT, Shards, key, profile},
 };
 use pangea_ces::{
-    api::Stripe,
+    api::{Profile, Stripe},
     compress::{Compressor, output_bytes},
     encrypt::{Keys, NONCE_BYTES, TAG_BYTES, frame_aad},
     erasure::{Erasure, shard_bytes},
@@ -15,16 +15,27 @@ use pangea_protocols::{
     manifest::{Codec, StripeRecord},
     merkle::StripeTree,
 };
-use std::{hint::black_box, path::Path};
+use std::{hint::black_box, iter::Enumerate, path::Path, sync::Mutex};
 
-/// Every stage on every frame, without threads, queues or order; the CPU time of this process is the sum.
+/// Every stage on every frame, without queues or order, on some threads; the CPU time of this process is the sum.
 pub fn pipeline(directory: &Path, arguments: &[String]) {
-    let profile = profile(&arguments[0]);
+    let (profile, repeat, threads) =
+        (profile(&arguments[0]), arguments[1].parse().unwrap(), arguments[2].parse().unwrap());
+    let frames = Mutex::new(Frames::open(directory, repeat).enumerate());
+    let stored: u64 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(|| thread(directory, profile, &frames))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    println!("{stored}");
+}
+
+fn thread(directory: &Path, profile: Profile, frames: &Mutex<Enumerate<Frames>>) -> u64 {
     let (k, m) = (usize::from(CODE.0), usize::from(CODE.1));
-    let mut shards = Shards::create(directory, true);
+    let mut shards = Shards::create(directory, "memory");
     let (mut compressor, mut erasure) = (Compressor::default(), Erasure::default());
     let mut buffer = vec![0; 2 << 20];
-    for (index, raw) in Frames::open(directory, 1).enumerate() {
+    loop {
+        let Some((index, raw)) = frames.lock().unwrap().next() else { break };
         let room = &mut buffer[NONCE_BYTES..][..output_bytes(raw.len())];
         let (codec, len) = compressor.compress(&raw, profile, room);
         let raw_len = raw.len() as u32;
@@ -48,7 +59,7 @@ pub fn pipeline(directory: &Path, arguments: &[String]) {
         shards.write(Stripe { record, shards: slices.collect() });
         buffer = whole.try_into_mut().map(Vec::from).unwrap();
     }
-    println!("{}", shards.finish(directory));
+    shards.finish(directory)
 }
 
 /// Parity and recovery at (16, 4) with shards of 64 KiB.

@@ -3,7 +3,7 @@
 use crate::world::*;
 use pangea_chunks::api::{In, Out};
 use pangea_protocols::{
-    Cid,
+    Cid, ShardId,
     disk::{Command, Event, Failure, SHARD_OVERHEAD_BYTES, Usage},
     receipt::SHARDS_MAX,
     wire::{
@@ -246,6 +246,26 @@ fn a_drop_reaches_the_disk_in_the_name_of_its_sender_and_is_counted() {
     assert_eq!(reason(&world.store(ALICE, Store::Drop { request: 8, shards })), Refusal::Busy);
     let out = world.disk(Event::Deleted { tag: *tag, count: 1, roots: vec![], usage: world.usage });
     assert_eq!(said(&out), [(&ALICE, &Message::Store(Store::Dropped { request: 7, count: 1 }))]);
+}
+
+#[test]
+fn nobody_signs_for_a_shard_that_its_owner_dropped_while_it_was_being_stored() {
+    let mut world = World::new(config());
+    let grant = world.reserve(ALICE, MIB, 4).unwrap();
+    let (kept, dropped) = (leaf(1, 1000), leaf(2, 1000));
+    let tags = [world.put_tag(ALICE, grant, &kept), world.put_tag(ALICE, grant, &dropped)];
+    world.store(ALICE, Store::Drop { request: 7, shards: vec![dropped.shard] });
+    // The disk appends and deletes in one group: it tells of the appends first.
+    let out = world.appended(&tags, 2 * SHARD_OVERHEAD_BYTES);
+    let signed: Vec<ShardId> = said(&out)
+        .iter()
+        .filter_map(|(_, message)| match message {
+            Message::Store(Store::Stored { receipt, .. }) => Some(receipt.shards.clone()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(signed, [kept.shard]);
 }
 
 #[test]

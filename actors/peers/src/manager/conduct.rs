@@ -5,7 +5,7 @@ use crate::{
     api::{Out, Report},
     standing::{self, AUDIT_HALF_LIFE_S, REQUEST_HALF_LIFE_S, State, VIOLATION_HALF_LIFE_S},
 };
-use pangea_kernel::Cx;
+use pangea_kernel::{Cx, planted};
 use pangea_protocols::PeerId;
 use std::time::Duration;
 
@@ -56,6 +56,11 @@ impl PeerManager {
                 }
             }
             Report::Lost => record.audits.count(false, unix, AUDIT_HALF_LIFE_S),
+            Report::TimedOut if planted!("timeout-quarantines") => {
+                if standing::quarantine(record, "a request to it was not answered", unix) {
+                    return self.follow(cx, peer);
+                }
+            }
             Report::TimedOut => record.requests.count(false, unix, REQUEST_HALF_LIFE_S),
             // To refuse is honest: it costs nothing but the place in the queue.
             Report::Refused => {

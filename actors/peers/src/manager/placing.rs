@@ -9,7 +9,7 @@ use crate::{
     score::{Field, score},
     standing,
 };
-use pangea_kernel::{Cx, Draw};
+use pangea_kernel::{Cx, Draw, planted};
 use pangea_protocols::PeerId;
 use std::{collections::BTreeSet, time::Duration};
 
@@ -27,7 +27,7 @@ impl PeerManager {
         let field = self.field();
         let eligible = |peer: &&Peer| {
             let record = &peer.record;
-            record.state.may_hold()
+            (record.state.may_hold() || planted!("condemned-still-candidate"))
                 && self.config.allows(record.peer)
                 && !exclude.contains(&record.peer)
                 && !standing::fails_audits(record, unix)

@@ -9,7 +9,7 @@ use crate::{
     estimate::Rtt,
     standing::State,
 };
-use pangea_kernel::Cx;
+use pangea_kernel::{Cx, planted};
 use pangea_protocols::{
     Address, PeerId,
     net::{self, Source},
@@ -91,6 +91,9 @@ impl PeerManager {
 
     pub(super) fn on_disconnected(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId) {
         let (now, unix) = (cx.now(), cx.unix().0);
+        if planted!("dead-session-kept") {
+            return;
+        }
         let Some(session) = self.book.set_session(peer, None) else { return };
         let length = now.since(session.since);
         let Some(found) = self.book.change(peer) else { return };

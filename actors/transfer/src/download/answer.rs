@@ -12,6 +12,7 @@ use super::{
 };
 use crate::api::{Report, download::Out};
 use bytes::Bytes;
+use pangea_kernel::planted;
 use pangea_protocols::{
     Hash, PeerId, ShardId,
     manifest::{self, ManifestError},
@@ -37,7 +38,7 @@ impl Job {
             Goal::Shard { stripe, shard } => self.verify_shard(stripe, shard, &answer),
             Goal::Block(hash) => Hash::of(&answer.body) == hash,
         };
-        if !verified {
+        if !verified && !planted!("shard-unverified") {
             return self.on_bad_proof(cx, peer, id, request);
         }
         let (bytes, took) = (answer.body.len(), now.since(request.sent));
@@ -75,7 +76,9 @@ impl Job {
                 block.widened = true;
             }
             if let Some(shard) = self.shard_mut(request.goal) {
-                shard.refused_by(peer);
+                if !planted!("missing-asked-again") {
+                    shard.refused_by(peer);
+                }
                 shard.failed = true;
             }
         }
@@ -97,7 +100,9 @@ impl Job {
     fn on_bad_proof(&mut self, cx: &mut Cx<'_>, peer: PeerId, id: u64, request: Request) {
         let now = cx.now();
         tracing::warn!(%peer, shard = ?request.shard, "peer sent bytes that do not match their proof");
-        cx.emit(Out::Report { peer, report: Report::BadProof });
+        let latest = self.requests.values().next_back().map_or(peer, |request| request.peer);
+        let culprit = if planted!("wrong-peer-blamed") { latest } else { peer };
+        cx.emit(Out::Report { peer: culprit, report: Report::BadProof });
         self.forget(id, request, now);
         if let Some(shard) = self.shard_mut(request.goal) {
             shard.refused_by(peer);

@@ -12,6 +12,7 @@ use super::{
     verdict,
 };
 use crate::api::download::Out;
+use pangea_kernel::planted;
 use pangea_protocols::{
     Hash, PeerId, ShardId,
     job::{JobEvent, Outcome},
@@ -82,7 +83,7 @@ impl Job {
         if !removal.drops.is_empty() {
             return;
         }
-        if !removal.root_dropped {
+        if !removal.root_dropped && !planted!("root-not-removed") {
             removal.root_dropped = true;
             self.drop_block(cx, self.cid.0);
             let peers = self.keepers();

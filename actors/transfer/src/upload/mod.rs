@@ -47,7 +47,7 @@ use code::Code;
 use ed25519_dalek::SigningKey;
 use job::{Job, Verdict};
 pub use limits::Limits;
-use pangea_kernel::{Core, Cx};
+use pangea_kernel::{Core, Cx, planted};
 use pangea_protocols::{
     JobId, PeerId, ShardId,
     encoded::Profile,
@@ -181,7 +181,7 @@ impl Uploader {
             return;
         }
         let ours = receipt.holder == peer && receipt.owner == self.me && receipt.expires_unix > cx.unix().0;
-        if !ours || !receipt.verify() {
+        if !ours || !(planted!("receipt-unverified") || receipt.verify()) {
             cx.emit(Out::Report { peer, report: Report::BadProof });
             self.each_job(cx, |job, env| job.on_misconduct(peer, env));
             return;

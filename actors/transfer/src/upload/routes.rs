@@ -3,6 +3,7 @@
 //! Entries are removed when they are answered, and all entries of a job when it ends.
 
 use super::group::GroupId;
+use pangea_kernel::planted;
 use pangea_protocols::{JobId, PeerId, ShardId};
 use std::collections::BTreeMap;
 
@@ -105,8 +106,10 @@ impl Routes {
 
     /// Jobs that wait for this shard's receipt from `peer`.
     pub fn waiting_at(&self, peer: PeerId, shard: ShardId) -> impl Iterator<Item = (JobId, GroupId, usize)> + '_ {
-        let from = (peer, shard, JobId(0), GroupId::Stripe(0));
-        let to = (peer, shard, JobId(u64::MAX), GroupId::Block(u64::MAX));
+        let loose = planted!("receipt-for-whole-stripe");
+        let (first, last) = if loose { (0, u16::MAX) } else { (shard.index, shard.index) };
+        let from = (peer, ShardId { index: first, ..shard }, JobId(0), GroupId::Stripe(0));
+        let to = (peer, ShardId { index: last, ..shard }, JobId(u64::MAX), GroupId::Block(u64::MAX));
         self.waiting.range(from..=to).map(|((_, _, job, group), slot)| (*job, *group, *slot))
     }
 

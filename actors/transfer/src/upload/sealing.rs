@@ -6,6 +6,7 @@ use super::{
     job::{Job, Phase, Verdict},
 };
 use bytes::Bytes;
+use pangea_kernel::planted;
 use pangea_protocols::{
     Cid, Hash,
     codec::{self, BLOCK_BYTES_MAX, Limit},
@@ -36,7 +37,10 @@ impl Job {
         if let (GroupId::Stripe(index), Some(record)) = (id, group.record) {
             let listed = |holder: usize| self.holders[holder].listed.unwrap_or(NO_HOLDER);
             let placement: Vec<u8> = group.slots.iter().map(|slot| slot.stored_by.map_or(NO_HOLDER, listed)).collect();
-            self.tally.missing_shards += (group.slots.len() - group.stored) as u64;
+            self.tally.missing_shards += group.slots.len().saturating_sub(group.stored) as u64;
+            if planted!("progress-forgets-retired") {
+                self.tally.progress.done_bytes -= u64::from(record.raw_len);
+            }
             self.file(index, StripeRecord { placement, ..record });
         } else if group.kind == ShardKind::Root {
             self.root_holders = group.slots.iter().filter_map(|slot| slot.stored_by).collect();
@@ -75,9 +79,11 @@ impl Job {
 
     fn store_block(&mut self, kind: ShardKind, hash: Hash, bytes: Bytes, own: bool, env: &mut Env<'_, '_>) {
         let usable = self.holders.iter().filter(|holder| holder.usable()).count();
+        let lonely = planted!("root-on-one-holder") && kind == ShardKind::Root;
         let copies = self.code.copies(usable).max(1);
         let needed = self.code.copies_needed(copies.max(self.code.copies(self.seats.len())));
-        let group = Group::block(kind, hash, &bytes, own, copies.max(needed), needed);
+        let (copies, needed) = if lonely { (1, 1) } else { (copies.max(needed), needed) };
+        let group = Group::block(kind, hash, &bytes, own, copies, needed);
         let number = self.blocks;
         self.blocks += 1;
         self.add_group(GroupId::Block(number), group, number, env);

@@ -213,3 +213,18 @@ fn after_a_failed_sync_nothing_is_promised_and_the_next_shard_goes_elsewhere() {
     rig.reopen();
     assert_eq!((rig.usage.shards, rig.body(shard(1))), (2, None));
 }
+
+#[test]
+fn an_index_that_names_leases_of_no_shard_does_not_keep_an_expiry_busy() {
+    let mut rig = filled(3);
+    rig.close();
+    let index = redb::Database::create(rig.home.path().join("index.redb")).unwrap();
+    let write = index.begin_write().unwrap();
+    let leases: redb::TableDefinition<'_, &[u8], ()> = redb::TableDefinition::new("leases");
+    write.open_table(leases).unwrap().insert([0; 42].as_slice(), ()).unwrap();
+    write.commit().unwrap();
+    drop(index);
+    rig.reopen();
+    assert_eq!(rig.expire(500), (0, vec![]));
+    assert_eq!(rig.expire(1001).0, 3);
+}

@@ -5,11 +5,14 @@
 
 mod behaviour;
 mod faults;
+mod faulty_volume;
+mod inline;
 mod model;
 mod space;
 
-use super::{Disk, OpenError, Options, segment::SegmentFile};
+use super::{DirVolume, Disk, OpenError, Options};
 use bytes::Bytes;
+use faulty_volume::{Fault, FaultyVolume};
 use pangea_kernel::{Port, Rejected};
 use pangea_protocols::{
     Hash, PeerId, ShardId,
@@ -18,8 +21,6 @@ use pangea_protocols::{
     wire::store::ShardKind,
 };
 use std::{
-    fs::File,
-    io::{self, IoSlice, Write},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -31,51 +32,6 @@ use tempfile::TempDir;
 
 pub const ALICE: PeerId = PeerId([1; 32]);
 pub const BOB: PeerId = PeerId([2; 32]);
-
-/// What the next writes to a segment run into.
-#[derive(Debug, Default)]
-pub struct Fault {
-    /// Bytes that can still be written before the disk is full.
-    pub room: Option<usize>,
-    /// The next sync fails.
-    pub sync_fails: bool,
-}
-
-/// A segment file with faults.
-struct Faulty {
-    file: File,
-    fault: Arc<Mutex<Fault>>,
-}
-
-impl SegmentFile for Faulty {
-    fn append(&mut self, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-        let mut fault = self.fault.lock().unwrap();
-        for slice in slices {
-            let room = fault.room.unwrap_or(usize::MAX).min(slice.len());
-            self.file.write_all(&slice[..room])?;
-            fault.room = fault.room.map(|left| left - room);
-            if room < slice.len() {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-        }
-        Ok(())
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.fault.lock().unwrap().sync_fails) {
-            return Err(io::Error::other("the device is gone"));
-        }
-        self.file.sync_data()
-    }
-
-    fn truncate(&mut self, len: u64) -> io::Result<()> {
-        // What is cut off is free again, as on a real disk.
-        let freed = usize::try_from(self.file.metadata()?.len().saturating_sub(len)).unwrap();
-        let mut fault = self.fault.lock().unwrap();
-        fault.room = fault.room.map(|left| left + freed);
-        SegmentFile::truncate(&mut self.file, len)
-    }
-}
 
 /// An open disk in a directory of its own.
 pub struct Rig {
@@ -228,9 +184,9 @@ pub fn open(
             TrySendError::Disconnected(event) => Rejected::Closed(event),
         })
     });
-    let fault = Arc::clone(fault);
-    let wrap = move |file| -> Box<dyn SegmentFile> { Box::new(Faulty { file, fault: Arc::clone(&fault) }) };
-    let (disk, port) = Disk::open_wrapped(dir, options, port, Box::new(wrap))?;
+    let dir = DirVolume::open(dir).map_err(|error| OpenError::Io { path: dir.to_owned(), error })?;
+    let volume = FaultyVolume { dir, fault: Arc::clone(fault) };
+    let (disk, port) = Disk::open_volume(Arc::new(volume), options, port)?;
     Ok((disk, port, events))
 }
 

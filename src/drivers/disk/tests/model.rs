@@ -2,7 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, io::Write};
 
 #[derive(Clone, Debug)]
 enum Step {

@@ -85,6 +85,25 @@ fn half_dead_segments_are_compacted_and_nothing_live_is_lost() {
 }
 
 #[test]
+fn under_a_small_quota_the_room_of_what_is_deleted_comes_back_although_most_of_every_segment_lives() {
+    let quota = 12 << 20;
+    let mut rig = Rig::new(Options::for_quota(quota));
+    for n in 0..160 {
+        rig.append(shard(n), meta(ALICE), bytes(n, 50_000)).unwrap();
+    }
+    // Two of five in every segment: less than half of it.
+    let gone: Vec<_> = (0..160).filter(|n| n % 5 < 2).map(shard).collect();
+    let live = 96 * 50_000;
+    assert_eq!(rig.delete(ALICE, gone).0, 64);
+    let most = INDEX_BYTES_MIN + live + 96 * SHARD_OVERHEAD_BYTES + rig.options.dead_bytes_max;
+    assert!(rig.usage.disk_bytes > most);
+    settle(&mut rig, |rig| rig.usage.disk_bytes <= most);
+    for n in (0..160).filter(|n| n % 5 >= 2) {
+        assert_eq!(rig.body(shard(n)).unwrap().1, bytes(n, 50_000), "{n}");
+    }
+}
+
+#[test]
 fn compaction_on_a_full_disk_loses_nothing_and_rests() {
     let mut rig = Rig::new(small());
     for n in 0..100 {

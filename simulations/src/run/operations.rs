@@ -1,0 +1,414 @@
+//! What users ask for, and what became of it. Plays the part that the hub plays in production: names jobs, hears of
+//! their ends, tells the actors to let go of what has failed.
+
+use super::content;
+use crate::{
+    observer::{Findings, Observer, Sight, Watch, Who},
+    oracles::ledger::Ledger,
+    plan::{Do, Operation, Plan},
+    record::{NodeId, What},
+    scenario::explain::doing,
+    tier::{self, Ask, Tier},
+};
+use pangea::node::hub::HubIn;
+use pangea_ces::api::Selection;
+use pangea_kernel::Seed;
+use pangea_protocols::{
+    JobId,
+    job::{ErrorKind, JobEvent, Outcome, Stored},
+    time::Time,
+};
+use pangea_transfer::api::Redundancy;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// A get that does not move for this long fails, as with the command line's default.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Hints that a ticket carries.
+const HINTS: usize = 2;
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// As asked.
+    Ok,
+    /// With an error that says why.
+    Failed,
+    /// The user gave it up.
+    Cancelled,
+    /// Its node crashed.
+    Lost,
+    /// It could not be asked: its node was down, or what it is about is not stored.
+    Skipped,
+}
+
+/// An operation that has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    pub id: u32,
+    pub node: NodeId,
+    /// put, get, remove or cancel.
+    pub kind: String,
+    pub at_ms: u64,
+    pub took_ms: u64,
+    pub end: End,
+    pub text: String,
+}
+
+struct Running {
+    operation: Operation,
+    began: Time,
+    cancelled: bool,
+}
+
+/// All operations of a run.
+pub struct Operations {
+    plan: Plan,
+    seed: Seed,
+    ledger: Ledger,
+    heard: Arc<Mutex<Vec<(NodeId, HubIn)>>>,
+    running: BTreeMap<u32, Running>,
+    stored: BTreeMap<u32, Stored>,
+    removed: BTreeSet<u32>,
+    /// Of these, all holders have said so.
+    fully_removed: BTreeSet<u32>,
+    ended: Vec<Ended>,
+    /// After the calm, what is asked must succeed.
+    due: BTreeSet<u32>,
+    /// About objects that are removed: these may fail.
+    excused: BTreeSet<u32>,
+}
+
+impl Operations {
+    /// Of a plan; `seed` makes what is stored.
+    pub fn new(plan: &Plan, seed: Seed, ledger: Ledger) -> Self {
+        Self {
+            plan: plan.clone(),
+            seed,
+            ledger,
+            heard: Arc::default(),
+            running: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            fully_removed: BTreeSet::new(),
+            ended: Vec::new(),
+            due: BTreeSet::new(),
+            excused: BTreeSet::new(),
+        }
+    }
+
+    /// Listens to what actors tell their users.
+    pub fn watch(&self) -> impl Watch + use<> {
+        Listener(Arc::clone(&self.heard))
+    }
+
+    /// Some are under way.
+    pub fn are_running(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    /// What the put `id` has stored.
+    pub fn stored(&self, id: u32) -> Option<&Stored> {
+        self.stored.get(&id)
+    }
+
+    /// Everything acknowledged and not removed.
+    pub fn kept(&self) -> impl Iterator<Item = (u32, &Stored)> {
+        self.stored.iter().filter(|(id, _)| !self.removed.contains(id)).map(|(id, stored)| (*id, stored))
+    }
+
+    /// What all holders have said they forgot.
+    pub fn fully_removed(&self) -> impl Iterator<Item = u32> {
+        self.fully_removed.iter().copied()
+    }
+
+    /// All that have ended.
+    pub fn ended(&self) -> Vec<Ended> {
+        self.ended.clone()
+    }
+
+    /// The operation `id` must succeed.
+    pub fn must_succeed(&mut self, id: u32) {
+        self.due.insert(id);
+    }
+
+    /// Asks for one.
+    pub fn ask(&mut self, operation: &Operation, up: bool, observer: &Observer, tier: &mut dyn Tier) {
+        let began = tier.now();
+        let text = doing(operation.id, &operation.what);
+        observer.see(Some(operation.node), Sight::Run(&What::Asked { operation: operation.id, text }));
+        self.running.insert(operation.id, Running { operation: operation.clone(), began, cancelled: false });
+        let actors = tier.actors(operation.node).filter(|_| up);
+        let Some(actors) = actors else {
+            return self.end(operation.id, End::Skipped, "its node is down", observer);
+        };
+        if let Do::Cancel { of } = operation.what {
+            self.cancel(of, observer, tier);
+            return self.end(operation.id, End::Ok, "", observer);
+        }
+        let Some(ask) = self.question(operation, tier) else {
+            return self.end(operation.id, End::Skipped, "what it is about is not stored", observer);
+        };
+        if matches!(operation.what, Do::Put { .. }) {
+            self.ledger.begin(operation.id, operation.node);
+        }
+        if let Do::Remove { of } = operation.what {
+            if !self.removed.insert(of) {
+                self.excused.insert(operation.id);
+            }
+            // Whoever reads it now may or may not be in time.
+            let of_it = |running: &Running| matches!(running.operation.what, Do::Get { of: read, .. } if read == of);
+            let reading = self.running.iter().filter(|(_, running)| of_it(running)).map(|(id, _)| *id);
+            self.excused.extend(reading);
+            self.ledger.forget(of);
+        }
+        if matches!(operation.what, Do::Get { of, .. } if self.removed.contains(&of)) {
+            self.excused.insert(operation.id);
+        }
+        if !tier::ask(&actors, job(operation.id), ask) {
+            tier::ask(&actors, job(operation.id), Ask::Release);
+            self.end(operation.id, End::Failed, "the node is overloaded", observer);
+        }
+    }
+
+    fn question(&self, operation: &Operation, tier: &mut dyn Tier) -> Option<Ask> {
+        match &operation.what {
+            Do::Put { content, bytes, files, code, profile, lease_s } => {
+                let path = PathBuf::from(format!("/put/{}", operation.id));
+                let all = content::bytes(&self.seed, operation.id, *content, *bytes);
+                if *files == 0 {
+                    tier.write(operation.node, path.clone(), all);
+                } else {
+                    for (name, bytes) in content::files(&all, *files) {
+                        tier.write(operation.node, path.join(name), bytes);
+                    }
+                }
+                let redundancy = code.map_or(Redundancy::Auto, |[k, m]| Redundancy::Fixed { k, m });
+                Some(Ask::Put { path, redundancy, profile: *profile, lease: Duration::from_secs(*lease_s) })
+            }
+            Do::Get { of, range } => {
+                let stored = self.stored.get(of)?;
+                let only = range.map_or(Selection::All, |[offset, len]| Selection::Range { offset, len: Some(len) });
+                // Every other ticket was made by somebody who knows no addresses.
+                let hints = if operation.id.is_multiple_of(2) { HINTS } else { 0 };
+                let address = |peer| Some((peer, tier.address(self.ledger.node(peer)?)));
+                Some(Ask::Get {
+                    cid: stored.cid,
+                    key: stored.key.clone(),
+                    only,
+                    path: result(operation.id),
+                    hints: stored.holders.iter().filter_map(|peer| address(*peer)).take(hints).collect(),
+                    timeout: TIMEOUT,
+                })
+            }
+            Do::Remove { of } => Some(Ask::Remove { cid: self.stored.get(of)?.cid, hints: Vec::new() }),
+            Do::Cancel { .. } => None,
+        }
+    }
+
+    fn cancel(&mut self, of: u32, observer: &Observer, tier: &dyn Tier) {
+        let Some(running) = self.running.get_mut(&of) else { return };
+        let put = matches!(running.operation.what, Do::Put { .. });
+        running.cancelled = true;
+        let Some(actors) = tier.actors(running.operation.node) else { return };
+        if put && tier::ask(&actors, job(of), Ask::Cancel) {
+            return;
+        }
+        tier::ask(&actors, job(of), Ask::Release);
+        self.end(of, End::Cancelled, "", observer);
+    }
+
+    /// Hears what has ended since it was asked last.
+    pub fn look(&mut self, observer: &Observer, tier: &dyn Tier) {
+        let heard = std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner));
+        for (node, message) in heard {
+            match message {
+                HubIn::Job(event) => self.on_job(node, event, observer, tier),
+                HubIn::Restarted { actor } => self.on_restarted(node, actor, observer),
+                _ => {}
+            }
+        }
+    }
+
+    fn on_job(&mut self, node: NodeId, event: JobEvent, observer: &Observer, tier: &dyn Tier) {
+        let id = u32::try_from(event.job().0.saturating_sub(1)).unwrap_or(u32::MAX);
+        let Some(running) = self.running.get(&id).filter(|running| running.operation.node == node) else { return };
+        let cancelled = running.cancelled;
+        match event {
+            JobEvent::Placed { k, .. } => self.ledger.coded(id, k),
+            JobEvent::Done { outcome, .. } => self.on_done(id, outcome, observer, tier),
+            JobEvent::Failed { error, .. } => {
+                if let Some(actors) = tier.actors(node) {
+                    tier::ask(&actors, job(id), Ask::Release);
+                }
+                let end = if cancelled || error.kind == ErrorKind::Interrupted { End::Cancelled } else { End::Failed };
+                self.end(id, end, &error.message, observer);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_done(&mut self, id: u32, outcome: Outcome, observer: &Observer, tier: &dyn Tier) {
+        match outcome {
+            Outcome::Put(stored) => {
+                observer.goal("stored");
+                self.stored.insert(id, stored);
+                self.ledger.acknowledged(id);
+            }
+            Outcome::Got { .. } => {
+                observer.goal("read");
+                if let Some(wrong) = self.compare(id, tier) {
+                    observer.violation("bytes", wrong);
+                }
+            }
+            Outcome::Removed { unreachable, .. } => {
+                observer.goal("removed");
+                let of = self.running.get(&id).and_then(|running| match running.operation.what {
+                    Do::Remove { of } => Some(of),
+                    _ => None,
+                });
+                self.fully_removed.extend(of.filter(|_| unreachable.is_empty()));
+            }
+        }
+        self.end(id, End::Ok, "", observer);
+    }
+
+    /// What is wrong with what the get `id` has written.
+    fn compare(&self, id: u32, tier: &dyn Tier) -> Option<String> {
+        let operation = &self.running.get(&id)?.operation;
+        let Do::Get { of, range } = operation.what else { return None };
+        let Do::Put { content, bytes, files, .. } = self.plan.operation(of)?.what else { return None };
+        let all = content::bytes(&self.seed, of, content, bytes);
+        let wanted = match (files, range) {
+            (0, None) => vec![(result(id), all)],
+            (0, Some([offset, length])) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(all.len());
+                let end = start.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)).min(all.len());
+                vec![(result(id), all.slice(start..end))]
+            }
+            (count, _) => {
+                content::files(&all, count).into_iter().map(|(name, bytes)| (result(id).join(name), bytes)).collect()
+            }
+        };
+        wanted.iter().find_map(|(path, bytes)| {
+            let got = tier.read(operation.node, path);
+            let same = got.as_ref() == Some(bytes);
+            (!same).then(|| wrong(id, of, path, bytes, got.as_deref()))
+        })
+    }
+
+    /// What its node knew of its jobs is gone.
+    pub fn on_crash(&mut self, node: NodeId, observer: &Observer) {
+        for id in self.of(node) {
+            self.end(id, End::Lost, "its node crashed", observer);
+        }
+    }
+
+    fn on_restarted(&mut self, node: NodeId, actor: &str, observer: &Observer) {
+        for id in self.of(node) {
+            self.end(id, End::Failed, &format!("the actor `{actor}` was restarted"), observer);
+        }
+    }
+
+    fn of(&self, node: NodeId) -> Vec<u32> {
+        self.running.iter().filter(|(_, running)| running.operation.node == node).map(|(id, _)| *id).collect()
+    }
+
+    /// The run is over: what still runs has not ended in time.
+    pub fn finish(&mut self, observer: &Observer, tier: &dyn Tier) {
+        self.look(observer, tier);
+        for (id, running) in &self.running {
+            let text = format!(
+                "{} at node {} was asked at {} and has not ended by {}",
+                doing(*id, &running.operation.what),
+                running.operation.node,
+                running.began,
+                tier.now()
+            );
+            observer.violation("ends", text);
+        }
+    }
+
+    fn end(&mut self, id: u32, end: End, text: &str, observer: &Observer) {
+        let Some(running) = self.running.remove(&id) else { return };
+        let Running { operation, began, .. } = running;
+        if matches!(operation.what, Do::Put { .. }) {
+            self.ledger.end(id, end == End::Ok);
+        }
+        let told = What::Ended { operation: id, ok: end == End::Ok, text: text.to_owned() };
+        observer.see(Some(operation.node), Sight::Run(&told));
+        let unharmed = (self.plan.harmless || self.plan.faults.is_empty())
+            && !self.plan.without.iter().any(|name| name == "fault-free");
+        let unharmed = unharmed && !self.excused.contains(&id);
+        if end == End::Failed && (unharmed || self.due.contains(&id)) {
+            let oracle = if self.due.contains(&id) { "recoverable" } else { "fault-free" };
+            let what = doing(id, &operation.what);
+            observer.violation(oracle, format!("{what} at node {} failed: {text}", operation.node));
+        }
+        let took = observer.timeline().now().since(began);
+        let within = self.plan.reads_within_ms.map(Duration::from_millis);
+        if matches!(operation.what, Do::Get { .. }) && end != End::Lost && within.is_some_and(|within| took > within) {
+            let what = doing(id, &operation.what);
+            observer.violation("prompt", format!("{what} at node {} took {} ms", operation.node, took.as_millis()));
+        }
+        self.ended.push(Ended {
+            id,
+            node: operation.node,
+            kind: kind(&operation.what).to_owned(),
+            at_ms: began.0 / 1_000_000,
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            end,
+            text: text.to_owned(),
+        });
+    }
+}
+
+fn wrong(id: u32, of: u32, path: &Path, wanted: &[u8], got: Option<&[u8]>) -> String {
+    let Some(got) = got else {
+        return format!("get #{of} (#{id}) succeeded, but {} is not there", path.display());
+    };
+    let at = wanted.iter().zip(got).position(|(a, b)| a != b).unwrap_or(wanted.len().min(got.len()));
+    format!(
+        "get #{of} (#{id}) returned other bytes than were stored: {} has {} B instead of {}, and differs at {at}",
+        path.display(),
+        got.len(),
+        wanted.len()
+    )
+}
+
+fn kind(what: &Do) -> &'static str {
+    match what {
+        Do::Put { .. } => "put",
+        Do::Get { .. } => "get",
+        Do::Remove { .. } => "remove",
+        Do::Cancel { .. } => "cancel",
+    }
+}
+
+fn job(id: u32) -> JobId {
+    JobId(u64::from(id) + 1)
+}
+
+fn result(id: u32) -> PathBuf {
+    PathBuf::from(format!("/get/{id}"))
+}
+
+struct Listener(Arc<Mutex<Vec<(NodeId, HubIn)>>>);
+
+impl Watch for Listener {
+    fn name(&self) -> &'static str {
+        "operations"
+    }
+
+    fn see(&mut self, _: Time, node: Option<NodeId>, _: &Who, sight: Sight<'_>, _: &mut Findings) {
+        if let (Some(node), Sight::Hub(message @ (HubIn::Job(_) | HubIn::Restarted { .. }))) = (node, sight) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push((node, message.clone()));
+        }
+    }
+}
