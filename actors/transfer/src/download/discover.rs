@@ -83,6 +83,9 @@ impl Job {
         self.sources.on_heard(peer);
         for (at, (goal, _)) in asked.into_iter().enumerate() {
             let yes = present.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1);
+            if yes {
+                self.sources.learn(peer, true);
+            }
             let Some(shard) = self.shard_mut(goal) else { continue };
             if yes {
                 shard.found_at(peer);

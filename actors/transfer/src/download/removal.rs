@@ -8,6 +8,7 @@ use super::{
     Cx,
     job::Job,
     limits::*,
+    source::Source,
     tree::{Located, TreeError},
     verdict,
 };
@@ -177,7 +178,8 @@ impl Job {
         }
     }
 
-    /// Where a block is, the manifest does not say: everybody that may have it is asked.
+    /// Where a block is, the manifest does not say: everybody that may have it is asked, also connected peers that are
+    /// not named anywhere, because a copy of the root may have been sent to one that was replaced later.
     fn drop_block(&mut self, cx: &mut Cx<'_>, hash: Hash) {
         for peer in self.keepers() {
             self.drop_later(cx, peer, ShardId::block(hash));
@@ -186,8 +188,8 @@ impl Job {
 
     fn keepers(&self) -> Vec<PeerId> {
         let root_from = self.removal.as_ref().and_then(|removal| removal.root_from);
-        let likely = self.sources.iter().filter(|(peer, source)| source.likely || Some(*peer) == root_from);
-        likely.map(|(peer, _)| peer).collect()
+        let keeps = |(peer, source): &(PeerId, &Source)| source.likely || source.connected || Some(*peer) == root_from;
+        self.sources.iter().filter(keeps).map(|(peer, _)| peer).collect()
     }
 
     fn drop_later(&mut self, cx: &mut Cx<'_>, peer: PeerId, shard: ShardId) {
@@ -214,8 +216,10 @@ impl Job {
 
     fn finish_removal(&mut self, cx: &mut Cx<'_>) {
         let Some(removal) = self.removal.as_ref().filter(|removal| removal.drops.is_empty()) else { return };
-        let outcome =
-            Outcome::Removed { shards: removal.shards, unreachable: removal.unreachable.iter().copied().collect() };
+        // A stranger that does not answer has most likely nothing to forget.
+        let named = |peer: &PeerId| self.sources.get(*peer).is_some_and(|source| source.likely);
+        let unreachable = removal.unreachable.iter().copied().filter(named).collect();
+        let outcome = Outcome::Removed { shards: removal.shards, unreachable };
         self.end(cx);
         cx.emit(Out::Job(JobEvent::Done { job: self.id, outcome }));
     }

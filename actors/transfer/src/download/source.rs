@@ -20,7 +20,7 @@ pub(super) struct Sources {
 pub(super) struct Source {
     /// As far as the network has told.
     pub connected: bool,
-    /// Named by the ticket, the DHT or the manifest: worth a dial.
+    /// Named by the ticket, the DHT or the manifest, or it said that it has something of the object: worth a dial.
     pub likely: bool,
     /// It has answered anything in this job.
     pub answered: bool,
