@@ -433,6 +433,42 @@ async fn what_one_of_five_nodes_provides_the_others_find() {
     nodes[one].connected(two).await;
 }
 
+/// All that one search finds.
+async fn search(node: &mut Node, query: u64, cid: Cid) -> Vec<(PeerId, Vec<pangea_protocols::Address>)> {
+    node.ask(Command::FindProviders { query, cid });
+    let mut found = Vec::new();
+    loop {
+        let heard = |event: &Event| match event {
+            Event::Providers { query: of, providers, done } if *of == query => Some((providers.clone(), *done)),
+            _ => None,
+        };
+        let (providers, done) = node.until("providers", heard).await;
+        found.extend(providers);
+        if done {
+            return found;
+        }
+    }
+}
+
+/// Nobody has told these nodes where they can be dialled, as nobody tells most nodes.
+#[tokio::test]
+async fn a_provider_that_is_away_is_still_named_and_placed_by_those_who_heard_it() {
+    let (mut provider, mut witness, mut late) = (node().await, node().await, node().await);
+    let (cid, id, address) = (Cid(Hash([43; 32])), provider.id(), provider.address());
+    for other in [&mut provider, &mut late] {
+        other.dial(&witness);
+        other.connected(witness.id()).await;
+        witness.connected(other.id()).await;
+    }
+    provider.ask(Command::Provide { cid });
+    eventually("the announcement is kept", || witness.handle.metrics().provider_records == 1).await;
+    provider.handle.shutdown().await;
+    witness.disconnected(id).await;
+    let found = search(&mut late, 5000, cid).await;
+    assert_eq!(found.iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), [id]);
+    assert!(found[0].1.contains(&address), "{found:?}");
+}
+
 #[tokio::test]
 async fn a_peer_that_speaks_only_libp2p_is_pinged_but_gets_no_frames() {
     let mut one = node().await;

@@ -137,15 +137,22 @@ impl Driver {
         }
     }
 
-    /// Another peer says that it holds an object.
+    /// Another peer says that it holds an object. Few nodes know for certain where they can be dialled, so that most
+    /// records come without an address: where the peer has connected from, and what it listens on, complete it.
     fn on_provider_record(&mut self, mut record: kad::ProviderRecord) {
         let Some(peer) = address::from_libp2p(&record.provider) else { return };
-        let prefix = self.remote_of(peer).and_then(Prefix::of);
-        record.addresses = address::believable(record.addresses, self.discovery.on_loopback);
+        let remote = self.remote_of(peer);
+        let prefix = remote.and_then(|remote| Prefix::of(remote.ip()));
+        let said = record.addresses.into_iter().chain(remote.map(address::to_multiaddr));
+        let all = said.chain(self.book.of(peer).iter().cloned());
+        record.addresses = address::believable(all, self.discovery.on_loopback);
         let store = self.swarm.behaviour_mut().kad.store_mut();
-        if let Err(reason) = store.offer(record, prefix, Instant::now()) {
-            self.counters.provider_records_refused.add(1);
-            tracing::debug!(%peer, %reason, "provider record refused");
+        match store.offer(record, prefix, Instant::now()) {
+            Ok(()) => self.counters.provider_records.add(1),
+            Err(reason) => {
+                self.counters.provider_records_refused.add(1);
+                tracing::debug!(%peer, %reason, "provider record refused");
+            }
         }
     }
 

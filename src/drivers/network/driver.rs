@@ -252,8 +252,8 @@ impl Driver {
     }
 
     /// The address of a connection to the peer.
-    pub(super) fn remote_of(&self, peer: PeerId) -> Option<std::net::IpAddr> {
-        self.registry.links().iter().find(|link| link.peer == peer).map(|link| link.remote.ip())
+    pub(super) fn remote_of(&self, peer: PeerId) -> Option<std::net::SocketAddr> {
+        self.registry.links().iter().find(|link| link.peer == peer).map(|link| link.remote)
     }
 
     fn on_change(&mut self, change: Change) {

@@ -23,6 +23,8 @@ macro_rules! counters {
 counters! {
     /// Connections that are up now.
     connections,
+    /// Connections that came up.
+    connections_opened,
     /// Incoming connections refused by a limit.
     connections_refused,
     /// Incoming connections that had to prove their address first.
@@ -53,6 +55,8 @@ counters! {
     datagrams_dropped,
     /// Events that may be lost and were, because the receiver was full.
     events_dropped,
+    /// Provider records of others that were kept, also those that were known.
+    provider_records,
     /// Provider records of others that were not kept.
     provider_records_refused,
     /// Own keys not announced because there were too many.

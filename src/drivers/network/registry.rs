@@ -121,6 +121,7 @@ impl Registry {
         });
         state.links.entry(link.peer).or_default().push(Arc::clone(&link));
         self.counters.connections.add(1);
+        self.counters.connections_opened.add(1);
         // Fails only while the node shuts down.
         let _ = self.changes.send(Change::Up(link));
     }
