@@ -6,6 +6,9 @@ mod determinism;
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: determinism::allocator::Chosen = determinism::allocator::Chosen::new();
+
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("fleet-bench") {
         return match bench::run() {

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use super::{CliError, Show, Verdict, parse_seeds, parse_tier, plan_of, tier_name, write_file};
+use crate::determinism::allocator;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pangea_simulations::{
     child::{End, Program, in_parallel},
@@ -201,7 +202,7 @@ fn report(name: &str, tier: TierName, tally: &Tally, missed: &[&String], show: S
 
 /// Everything that a change must pass: all scenarios twice, what has failed before, and new seeds
 ///
-/// Every scenario runs twice with one seed, in processes with other addresses and another behaviour of the allocator,
+/// Every scenario runs twice with one seed, in processes with other addresses and another allocator,
 /// and must do the same, event for event. Every plan of the corpus must keep its promises. Then new seeds are tried for
 /// as long as --budget says.
 #[derive(Debug, clap::Args)]
@@ -273,7 +274,7 @@ fn day() -> u64 {
 type Part = (bool, u64);
 
 fn twice(items: &[Item], program: &Program, jobs: usize, show: Show) -> Result<Part, CliError> {
-    let other = program.clone().with(
+    let other = program.clone().with(allocator::OTHER, "1").with(
         "GLIBC_TUNABLES",
         "glibc.malloc.mmap_threshold=65536:glibc.malloc.top_pad=1048576:glibc.malloc.perturb=170",
     );

@@ -85,7 +85,7 @@ fn check_clock() -> Result<(), Flaw> {
 /// On a thread that has drawn nothing yet: libraries keep what they have drawn.
 fn fresh<T: Send + 'static>(draw: fn() -> Result<T, Flaw>) -> Result<T, Flaw> {
     let thread = std::thread::Builder::new().spawn(move || {
-        super::VIRTUAL.set(true);
+        let _virtual = super::Virtual::begin();
         draw()
     });
     thread.map_err(|_| Flaw::Runtime)?.join().map_err(|_| Flaw::Runtime)?

@@ -9,11 +9,13 @@
 //! | [`clock`] | `Instant`, `SystemTime`: `clock_gettime` |
 //! | [`entropy`] | keys, nonces, hash maps, `select!`: `getrandom`, `getentropy`, `syscall(SYS_getrandom)` |
 //! | [`process`] | hashers seeded by addresses: re-executes without address space randomisation and environment |
+//! | [`allocator`] | nothing: it is the other memory that a second run is given, to find what depends on it |
 //! | [`check`] | finds out whether all that works here, before anything else runs |
 //!
 //! **Invariants.** This module is part of the binary `pangea-sim` only and never of the node. One simulation per
 //! process: libraries count connections and tasks globally, so a second one would differ.
 
+pub mod allocator;
 mod check;
 mod clock;
 mod entropy;
@@ -56,15 +58,12 @@ pub fn run<T: Send + 'static>(
 ) -> Result<T, DeterminismError> {
     let thread = thread::Builder::new().name("simulation".to_owned()).stack_size(STACK_BYTES).spawn(move || {
         entropy::seed(seed);
-        VIRTUAL.set(true);
-        let checked = check::check(seed);
-        let outcome = checked.map(|()| {
+        let _virtual = Virtual::begin();
+        check::check(seed).map(|()| {
             // The check has drawn; what it drew must not matter.
             entropy::seed(seed);
             simulation()
-        });
-        VIRTUAL.set(false);
-        outcome
+        })
     })?;
     match thread.join() {
         Ok(outcome) => outcome.map_err(DeterminismError::Flaw),
@@ -80,6 +79,23 @@ pub fn cpu_nanos() -> u64 {
 /// Real time, in nanoseconds since some point.
 pub fn real_nanos() -> u64 {
     clock::real_nanos(libc::CLOCK_MONOTONIC)
+}
+
+/// This thread's clock and entropy are virtual. Not to the thread's very end: an allocator asks for the time when it
+/// cleans up after the thread, and tokio's clock is gone by then.
+struct Virtual(());
+
+impl Virtual {
+    fn begin() -> Self {
+        VIRTUAL.set(true);
+        Self(())
+    }
+}
+
+impl Drop for Virtual {
+    fn drop(&mut self) {
+        VIRTUAL.set(false);
+    }
 }
 
 fn is_virtual() -> bool {

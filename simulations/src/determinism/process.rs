@@ -3,10 +3,12 @@
 //! Some hashers seed themselves with addresses. Without address space randomisation those are the same in every run of
 //! the same binary; the environment is cleared because its size moves the stack.
 
+use super::allocator;
 use std::{env, io, os::unix::process::CommandExt, process::Command};
 
 /// Variables that survive: the terminal's, and what tests need to find their way.
-const KEPT: [&str; 7] = ["HOME", "TERM", "NO_COLOR", "PATH", "TMPDIR", "RUST_BACKTRACE", "GLIBC_TUNABLES"];
+const KEPT: [&str; 8] =
+    ["HOME", "TERM", "NO_COLOR", "PATH", "TMPDIR", "RUST_BACKTRACE", "GLIBC_TUNABLES", allocator::OTHER];
 /// Asks `personality` for the present one.
 const QUERY: libc::c_ulong = 0xffff_ffff;
 
@@ -30,5 +32,10 @@ pub fn fix_addresses() -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     let kept = KEPT.iter().filter_map(|name| Some((name, env::var_os(name)?)));
-    Err(Command::new("/proc/self/exe").args(env::args_os().skip(1)).env_clear().envs(kept).exec())
+    Err(Command::new("/proc/self/exe")
+        .args(env::args_os().skip(1))
+        .env_clear()
+        .envs(kept)
+        .envs([allocator::KEEP])
+        .exec())
 }
