@@ -51,8 +51,9 @@ pub enum Event {
     NotListening { address: Address },
     /// A peer that speaks `pangea/1` is connected. Sent once per peer, not per connection.
     Connected { peer: PeerId, address: Address, inbound: bool },
-    /// The last connection to it is gone.
-    Disconnected { peer: PeerId, reason: String },
+    /// The last connection to it is gone. `dismissed`: the peer ended it on purpose and goes on, because it has no room
+    /// or no use for this node, and does not want to be dialled again at once.
+    Disconnected { peer: PeerId, reason: String, dismissed: bool },
     /// No connection came about.
     DialFailed { peer: PeerId, reason: String },
     /// A whole frame has arrived.

@@ -105,7 +105,6 @@ impl Day {
             digested: args.number("digest", 1) == 1,
             limits,
             walks: args.number("walks", u64::from(usual.walks)) == 1,
-            peers_max: usize::try_from(args.number("peers_max", usual.peers_max as u64))?,
         };
         let began = (determinism::cpu_nanos(), determinism::real_nanos());
         let fleet = Fleet::new(&plan, identities, options)?;
@@ -244,17 +243,14 @@ impl Day {
         let cpu = (determinism::cpu_nanos() - self.began.0) as f64 / 1e9;
         let wall = (determinism::real_nanos() - self.began.1) as f64 / 1e9;
         let counts = self.fleet.internet().counts();
-        let links: u64 = self
-            .plan
-            .nodes
-            .iter()
-            .filter_map(|node| self.fleet.network(node.id))
-            .map(|network| network.metrics().connections)
-            .sum();
+        let metrics: Vec<_> =
+            self.plan.nodes.iter().filter_map(|node| self.fleet.network(node.id)).map(|n| n.metrics()).collect();
+        let links: u64 = metrics.iter().map(|m| m.connections).sum();
+        let opened: u64 = metrics.iter().map(|m| m.connections_opened).sum();
         let digest = self.fleet.internet().digest().map(|digest| digest.to_hex()[..16].to_owned());
         writeln!(
             io::stdout().lock(),
-            "{:>9}  {phase:<18} cpu {cpu:7.2} s  wall {wall:7.2} s  rss {:5} MB  connection ends {links:6}  sent {:9}  arrived {:9}  unheard {:7}  {:6} MB  {}",
+            "{:>9}  {phase:<18} cpu {cpu:7.2} s  wall {wall:7.2} s  rss {:5} MB  connection ends {links:6} of {opened:6}  sent {:9}  arrived {:9}  unheard {:7}  {:6} MB  {}",
             self.fleet.now().to_string(),
             resident_mb(),
             counts.sent,

@@ -57,7 +57,7 @@ fn told(who: &Who, sight: Sight<'_>) -> Option<What> {
             bytes: frame.body.len() as u64,
         },
         Sight::Heard(net::Event::Connected { peer, .. }) => What::Connected { peer: who.node(*peer)? },
-        Sight::Heard(net::Event::Disconnected { peer, reason }) => {
+        Sight::Heard(net::Event::Disconnected { peer, reason, .. }) => {
             What::Disconnected { peer: who.node(*peer)?, reason: reason.clone() }
         }
         Sight::DiskSaid(disk::Event::Appended { usage, .. } | disk::Event::Deleted { usage, .. }) => {

@@ -56,7 +56,7 @@ pub struct Network {
     pub mdns: bool,
     /// Connected peers to aim for.
     pub peers_target: u32,
-    /// Connected peers never to exceed.
+    /// Above this many connected peers, the least useful are let go.
     pub peers_max: u32,
     /// Peers to have nothing to do with.
     pub deny: Vec<PeerText>,

@@ -116,7 +116,7 @@ impl Node {
 
     pub async fn disconnected(&mut self, other: PeerId) -> String {
         self.until("disconnected", |event| match event {
-            Event::Disconnected { peer, reason } if *peer == other => Some(reason.clone()),
+            Event::Disconnected { peer, reason, .. } if *peer == other => Some(reason.clone()),
             _ => None,
         })
         .await

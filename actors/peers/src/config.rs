@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 pub struct Config {
     /// Peers are dialled until this many are connected.
     pub target: usize,
-    /// Above this many, connections are trimmed down to `target`. Never below `target`.
+    /// Above this many, connections are trimmed, half of the way down to `target`. Never below `target`.
     pub max: usize,
     /// Peers to stay connected to.
     pub bootstrap: Vec<(PeerId, Vec<Address>)>,
@@ -24,9 +24,17 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
+        Self::keeping(32)
+    }
+}
+
+impl Config {
+    /// A node that dials until `target` peers are connected, and trims when there are three times as many: others need
+    /// it, too, and a node that trimmed sooner would be dialled again at once.
+    pub fn keeping(target: usize) -> Self {
         Self {
-            target: 32,
-            max: 96,
+            target,
+            max: target.saturating_mul(3),
             bootstrap: Vec::new(),
             allow: BTreeSet::new(),
             deny: BTreeSet::new(),
@@ -34,17 +42,21 @@ impl Default for Config {
             per_prefix_max: 8,
         }
     }
-}
 
-impl Config {
     /// False for peers that the operator refuses.
     pub fn allows(&self, peer: PeerId) -> bool {
         !self.deny.contains(&peer) && (self.allow.is_empty() || self.allow.contains(&peer))
     }
 
-    /// Connections above which inbound newcomers are refused at once: between `max` and this, trimming decides.
+    /// Connections above which inbound newcomers are refused at once: between `max` and this, trimming decides. Wide,
+    /// because searches of the DHT make many connections that are needed for a moment only.
     pub fn hard_max(&self) -> usize {
-        let max = self.max.max(self.target);
-        max + max / 4 + 1
+        self.max.max(self.target).saturating_mul(2)
+    }
+
+    /// How many connections trimming leaves. Not `target`: those let go would lack peers themselves, and fill up others
+    /// who then would trim.
+    pub fn trimmed(&self) -> usize {
+        self.target.midpoint(self.max.max(self.target))
     }
 }

@@ -87,7 +87,7 @@ impl PeerManager {
             Event::Listening { address } => self.on_listening(address, true),
             Event::NotListening { address } => self.on_listening(address, false),
             Event::Connected { peer, address, inbound } => self.on_connected(cx, peer, Some(address), inbound),
-            Event::Disconnected { peer, .. } => self.on_disconnected(cx, peer),
+            Event::Disconnected { peer, dismissed, .. } => self.on_disconnected(cx, peer, dismissed),
             Event::DialFailed { peer, reason } => self.on_dial_failed(cx, peer, &reason),
             Event::Discovered { peer, addresses, source } => self.on_discovered(cx, peer, addresses, source),
             Event::Rtt { peer, rtt } => self.on_rtt(peer, rtt),

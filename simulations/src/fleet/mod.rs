@@ -44,7 +44,7 @@ use node::{FleetNode, Surroundings};
 use pangea::drivers::network::{Limits, NetworkConfig, NetworkHandle};
 use pangea_kernel::Seed;
 use pangea_protocols::{Address, PeerId};
-use std::{collections::BTreeMap, io, net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeMap, io, net::Ipv4Addr};
 use tokio::{runtime::Runtime, task::LocalSet};
 use warm::Past;
 
@@ -57,8 +57,6 @@ const REGIONS_MAX: usize = 8;
 const HOSTS_PER_SUBNET: usize = 254;
 /// Odd, so that nodes in a row come to different networks.
 const STRIDE: usize = 29;
-/// How long a warm fleet keeps connections that are not used: its nodes have found whom they want.
-const WARM_IDLE: Duration = Duration::from_secs(900);
 
 /// What is not said by a plan.
 #[derive(Clone, Debug)]
@@ -69,27 +67,19 @@ pub struct Options {
     pub limits: Limits,
     /// Nodes walk through the DHT by themselves. A large warm fleet need not.
     pub walks: bool,
-    /// Connections above which a node trims.
-    pub peers_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let peers_max = pangea_peers::Config::default().max;
-        Self { digested: false, limits: Limits::default(), walks: true, peers_max }
+        Self { digested: false, limits: Limits::default(), walks: true }
     }
 }
 
 impl Options {
-    /// What suits a plan: production's settings, and for a warm fleet those that make a large one affordable. It does
-    /// not walk through the DHT by itself, and keeps connections instead of making them again and again.
+    /// What suits a plan: production's settings, except that the nodes of a warm fleet do not walk through the DHT by
+    /// themselves, which makes a large one affordable: they have found whom they want.
     pub fn of(plan: &Plan) -> Self {
-        let production = Self::default();
-        if !plan.warm {
-            return production;
-        }
-        let limits = Limits { idle_timeout: WARM_IDLE, ..production.limits };
-        Self { limits, walks: false, ..production }
+        Self { walks: !plan.warm, ..Self::default() }
     }
 }
 
@@ -136,7 +126,7 @@ impl Fleet {
             observer,
             timeline,
             network: NetworkConfig { limits: options.limits, walks: options.walks, ..NetworkConfig::default() },
-            peers: pangea_peers::Config { target, max: options.peers_max, ..Default::default() },
+            peers: pangea_peers::Config::keeping(target),
             seed,
         };
         let past = plan.warm.then(|| Past::of(plan, &identities));

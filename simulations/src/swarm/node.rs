@@ -172,14 +172,10 @@ impl Cores for Recipe {
     }
 
     fn peers(&self) -> PeerManager {
-        let target = self.config.peers_target;
-        let defaults = pangea_peers::Config::default();
         let config = pangea_peers::Config {
-            target,
-            max: defaults.max.max(target),
             bootstrap: self.bootstrap.clone(),
             known_max: self.config.known_max,
-            ..defaults
+            ..pangea_peers::Config::keeping(self.config.peers_target)
         };
         PeerManager::new(self.key.clone(), config)
     }

@@ -24,7 +24,10 @@ const PROVIDER_TTL: Duration = Duration::from_secs(24 * 3600);
 /// Provider records of this node are repeated this often.
 const PROVIDER_REPUBLISH: Duration = Duration::from_secs(6 * 3600);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
-const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// How often round trips are measured, beside the beginning. That a peer is alive, QUIC's own keep-alive tells.
+const PING_INTERVAL: Duration = Duration::from_secs(300);
+/// A routing table is refreshed this often, by a search in each of its buckets.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(600);
 /// Largest DHT message: 20 peers with 8 addresses each fit several times.
 const KAD_PACKET_BYTES_MAX: usize = 16 << 10;
 /// Connections to one peer: two after a simultaneous dial, and one that comes before the old one is known to be dead.
@@ -89,9 +92,7 @@ fn kademlia(peer: libp2p::PeerId, config: &NetworkConfig) -> kad::Behaviour<Prov
         .set_provider_publication_interval(Some(PROVIDER_REPUBLISH))
         .set_query_timeout(QUERY_TIMEOUT)
         .set_max_packet_size(KAD_PACKET_BYTES_MAX);
-    if !config.walks {
-        kad.set_periodic_bootstrap_interval(None);
-    }
+    kad.set_periodic_bootstrap_interval(config.walks.then_some(REFRESH_INTERVAL));
     let store = ProviderStore::new(peer, config.limits.provider_keys_max, config.limits.provided_keys_max);
     let mut kad = kad::Behaviour::with_config(peer, store, kad);
     kad.set_mode(Some(if config.kad_server { kad::Mode::Server } else { kad::Mode::Client }));

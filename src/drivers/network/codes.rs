@@ -24,6 +24,11 @@ pub fn close(connection: &quinn::Connection, code: VarInt) {
     }
 }
 
+/// True if the peer ended a connection on purpose and goes on.
+pub fn is_dismissal(reason: &ConnectionError) -> bool {
+    matches!(reason, ConnectionError::ApplicationClosed(close) if close.error_code == CLOSED)
+}
+
 /// Why a connection ended, for people.
 pub fn describe(reason: &ConnectionError) -> String {
     match reason {

@@ -51,7 +51,8 @@ pub struct Limits {
     pub handshakes_max: usize,
     /// A handshake that takes longer fails.
     pub handshake_timeout: Duration,
-    /// A connection without streams is closed after this time.
+    /// A connection that nothing has used for this time is closed. Long, because a handshake costs both ends more than
+    /// minutes of keeping it: whether there are too many is for the peer manager to say, which trims.
     pub idle_timeout: Duration,
     /// Dials at once; beyond it a dial fails.
     pub dials_max: usize,
@@ -97,7 +98,7 @@ impl Default for Limits {
             handshakes_retry_from: 32,
             handshakes_max: 256,
             handshake_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(900),
             dials_max: 256,
             send_frames_per_peer_max: 256,
             send_bytes_per_peer_max: 64 << 20,

@@ -1,6 +1,8 @@
 //! Dialling a peer: what is known of its addresses first, then the DHT.
 //!
-//! One attempt per peer at a time. An attempt for frames alone does not ask the DHT.
+//! One attempt per peer at a time. An attempt for frames alone does not ask the DHT. A search costs dozens of
+//! connections, and whoever starts after a power failure dials many that are not back yet: a peer is searched for only if
+//! no address of it is known, or if it was missed before, and then not again for a while.
 
 use super::{address, driver::Driver};
 use libp2p::{
@@ -14,11 +16,50 @@ use pangea_protocols::{
     Address, PeerId,
     net::{Event, SendError},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::Instant;
 
-/// Attempts under way.
+/// A peer that was searched for is not searched for again within this time.
+const SEARCH_PAUSE: Duration = Duration::from_secs(600);
+/// Searches at once; beyond it peers that were missed are not searched for. Those without an address still are.
+const SEARCHES_MAX: usize = 4;
+/// Missed peers that are remembered; beyond it the oldest are forgotten.
+const MISSED_MAX: usize = 1024;
+
+/// Attempts under way, and peers that were not where they should be.
 #[derive(Default)]
-pub(super) struct Dials(BTreeMap<PeerId, Dial>);
+pub(super) struct Dials {
+    under_way: BTreeMap<PeerId, Dial>,
+    missed: BTreeMap<PeerId, Missed>,
+}
+
+struct Missed {
+    last: Instant,
+    searched: Option<Instant>,
+}
+
+impl Dials {
+    /// Notes that no known address of a peer answers: may the DHT be asked for others?
+    fn miss(&mut self, peer: PeerId, known: bool) -> bool {
+        let now = Instant::now();
+        if self.missed.len() >= MISSED_MAX
+            && !self.missed.contains_key(&peer)
+            && let Some(oldest) = self.missed.iter().min_by_key(|(_, missed)| missed.last).map(|(peer, _)| *peer)
+        {
+            self.missed.remove(&oldest);
+        }
+        let searching = self.under_way.values().filter(|dial| matches!(dial.stage, Stage::Asking(_))).count();
+        let again = self.missed.contains_key(&peer);
+        let missed = self.missed.entry(peer).or_insert(Missed { last: now, searched: None });
+        missed.last = now;
+        let rested = missed.searched.is_none_or(|at| now - at >= SEARCH_PAUSE);
+        let due = !known || again && rested && searching < SEARCHES_MAX;
+        if due {
+            missed.searched = Some(now);
+        }
+        due
+    }
+}
 
 struct Dial {
     stage: Stage,
@@ -51,11 +92,11 @@ impl Driver {
     }
 
     fn dial(&mut self, peer: PeerId, ask_dht: bool) {
-        if let Some(dial) = self.dials.0.get_mut(&peer) {
+        if let Some(dial) = self.dials.under_way.get_mut(&peer) {
             dial.ask_dht |= ask_dht && matches!(dial.stage, Stage::Trying(_));
             return;
         }
-        if self.dials.0.len() >= self.config.limits.dials_max {
+        if self.dials.under_way.len() >= self.config.limits.dials_max {
             return self.dial_failed(peer, "this node dials too many peers already".to_owned());
         }
         self.try_addresses(peer, ask_dht);
@@ -74,7 +115,7 @@ impl Driver {
         let stage = Stage::Trying(options.connection_id());
         match self.swarm.dial(options) {
             Ok(()) => {
-                self.dials.0.insert(peer, Dial { stage, ask_dht });
+                self.dials.under_way.insert(peer, Dial { stage, ask_dht });
             }
             Err(error) => self.addresses_failed(peer, ask_dht, &error),
         }
@@ -83,7 +124,7 @@ impl Driver {
     pub(super) fn on_dial_error(&mut self, peer: &libp2p::PeerId, connection: ConnectionId, error: &DialError) {
         let Some(peer) = address::from_libp2p(peer) else { return };
         let ours = |dial: &Dial| matches!(dial.stage, Stage::Trying(trying) if trying == connection);
-        if let Some(dial) = self.dials.0.get(&peer).filter(|dial| ours(dial)) {
+        if let Some(dial) = self.dials.under_way.get(&peer).filter(|dial| ours(dial)) {
             let ask_dht = dial.ask_dht;
             self.addresses_failed(peer, ask_dht, error);
         }
@@ -91,10 +132,11 @@ impl Driver {
 
     fn addresses_failed(&mut self, peer: PeerId, ask_dht: bool, error: &DialError) {
         let reachable = self.swarm.behaviour_mut().kad.kbuckets().any(|bucket| !bucket.is_empty());
-        match address::to_libp2p(peer).filter(|_| ask_dht && reachable) {
+        let known = !self.book.of(peer).is_empty();
+        match address::to_libp2p(peer).filter(|_| ask_dht && reachable && self.dials.miss(peer, known)) {
             Some(target) => {
                 let query = self.swarm.behaviour_mut().kad.get_closest_peers(target);
-                self.dials.0.insert(peer, Dial { stage: Stage::Asking(query), ask_dht: false });
+                self.dials.under_way.insert(peer, Dial { stage: Stage::Asking(query), ask_dht: false });
             }
             None => self.dial_failed(peer, describe(error)),
         }
@@ -103,7 +145,7 @@ impl Driver {
     /// The DHT has answered a search for the peers nearest to some key; true if it was for a dial.
     pub(super) fn on_closest_peers(&mut self, query: kad::QueryId, peers: &[kad::PeerInfo]) -> bool {
         let asking = |dial: &Dial| matches!(dial.stage, Stage::Asking(asking) if asking == query);
-        let Some(peer) = self.dials.0.iter().find(|(_, dial)| asking(dial)).map(|(peer, _)| *peer) else {
+        let Some(peer) = self.dials.under_way.iter().find(|(_, dial)| asking(dial)).map(|(peer, _)| *peer) else {
             return false;
         };
         let target = address::to_libp2p(peer);
@@ -119,12 +161,13 @@ impl Driver {
     }
 
     pub(super) fn dial_succeeded(&mut self, peer: PeerId) {
-        self.dials.0.remove(&peer);
+        self.dials.missed.remove(&peer);
+        self.dials.under_way.remove(&peer);
     }
 
     /// The attempt is no longer wanted; whatever still comes of it is an ordinary connection.
     pub(super) fn give_up_dial(&mut self, peer: PeerId) {
-        if self.dials.0.remove(&peer).is_some() {
+        if self.dials.under_way.remove(&peer).is_some() {
             self.outbox.push(Event::DialFailed { peer, reason: "cancelled by this node".to_owned() });
         }
     }
@@ -134,7 +177,7 @@ impl Driver {
         if self.is_connected(peer) {
             return;
         }
-        if self.dials.0.remove(&peer).is_some() {
+        if self.dials.under_way.remove(&peer).is_some() {
             self.on_stock_peer_dialled(peer);
         }
         self.fail_waiting(peer, SendError::NotPangea);
@@ -146,7 +189,7 @@ impl Driver {
     }
 
     fn dial_failed(&mut self, peer: PeerId, reason: String) {
-        self.dials.0.remove(&peer);
+        self.dials.under_way.remove(&peer);
         if self.is_connected(peer) {
             return;
         }

@@ -295,7 +295,8 @@ impl Driver {
             return;
         }
         if link.pangea && self.links.remove(&peer).is_some() {
-            self.outbox.push(Event::Disconnected { peer, reason: codes::describe(reason) });
+            let dismissed = codes::is_dismissal(reason);
+            self.outbox.push(Event::Disconnected { peer, reason: codes::describe(reason), dismissed });
             self.fail_waiting(peer, SendError::ConnectionLost);
         }
     }

@@ -36,8 +36,8 @@ const UNI_STREAMS_MAX: u32 = 56;
 const BIDI_STREAMS_MAX: u32 = 256;
 /// A silent connection is given up.
 const SILENCE_MAX: VarInt = VarInt::from_u32(20_000);
-/// Keeps mappings of routers alive: the shortest in use are 30 s.
-const KEEP_ALIVE: Duration = Duration::from_secs(6);
+/// Keeps mappings of routers alive: the shortest in use are 30 s. A keep-alive that is lost is repeated by QUIC itself.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Where UDP sockets, timers and tasks of QUIC come from.
 pub trait Sockets: Send + Sync + 'static {

@@ -119,7 +119,7 @@ impl PeerManager {
             && (peer.is_pinned() || !peer.record.addresses.is_empty())
     }
 
-    /// Hangs up on the least valuable until `target` are left, if more than `max` are connected.
+    /// Hangs up on the least valuable if more than `max` are connected.
     fn trim(&mut self, cx: &mut Cx<'_, Self>) {
         let (now, unix) = (cx.now(), cx.unix().0);
         let connected = self.book.connected_len();
@@ -135,7 +135,7 @@ impl PeerManager {
         let mut rows: Vec<(f64, PeerId)> =
             self.book.connected().filter(spare).map(|peer| (value(peer), peer.record.peer)).collect();
         rows.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        for (value, peer) in rows.into_iter().take(connected - self.config.target) {
+        for (value, peer) in rows.into_iter().take(connected - self.config.trimmed()) {
             tracing::debug!(%peer, value, connected, "trimmed");
             if let Some(found) = self.book.touch(peer) {
                 found.next_dial = now + backoff::jittered(backoff::FIRST, cx.rng("backoff"));

@@ -49,9 +49,7 @@ impl PeerManager {
         };
         found.dialling = None;
         found.record.last_seen_unix = unix.0.max(1);
-        // A peer that cannot be dialled but dials us is there: the count of failed dials is about our dials only.
         if !inbound {
-            found.record.dial_failures = 0;
             found.record.next_dial_unix = 0;
             if let Some(address) = &address {
                 found.record.reach(address, unix.0);
@@ -59,7 +57,10 @@ impl PeerManager {
         }
         self.book.set_session(peer, Some(Session { address, inbound, since: now }));
         self.reassess(cx, peer);
-        self.ask(cx, peer);
+        // A node that has the peers it wants asks in its regular rounds only.
+        if self.book.connected_len() <= self.config.target {
+            self.ask(cx, peer);
+        }
         self.tell_count(cx);
         if self.book.connected_len() < self.config.target {
             self.schedule_round(cx, Duration::ZERO);
@@ -89,7 +90,9 @@ impl PeerManager {
         Ok(())
     }
 
-    pub(super) fn on_disconnected(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId) {
+    /// A peer that has `dismissed` this node is left alone as if it could not be dialled, however long it was connected:
+    /// a popular one, such as the bootstrap node of a large network, would be besieged by those whom it let go.
+    pub(super) fn on_disconnected(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, dismissed: bool) {
         let (now, unix) = (cx.now(), cx.unix().0);
         if planted!("dead-session-kept") {
             return;
@@ -101,9 +104,13 @@ impl PeerManager {
         found.record.presence.online(length.as_secs_f64(), unix);
         found.record.last_seen_unix = unix.max(1);
         found.asked = None;
-        let wait = if length < SHORT {
+        // A session proves that dialling works only if it lasts, and one that the peer began proves nothing.
+        if length >= SHORT && !session.inbound {
+            found.record.dial_failures = 0;
+        }
+        let wait = if dismissed || length < SHORT {
             found.record.dial_failures = found.record.dial_failures.saturating_add(1);
-            backoff::jittered(backoff::step(found.record.dial_failures, pinned), cx.rng("backoff"))
+            backoff::jittered(backoff::step(found.record.dial_failures, pinned && !dismissed), cx.rng("backoff"))
         } else {
             backoff::reconnect(pinned, cx.rng("backoff"))
         };

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// Bytes of the first packet of a connection.
 const HELLO: u64 = 1200;
+/// What the other end of a hang-up hears.
+const CLOSED_BY_PEER: &str = "closed by the peer";
 /// Two connections this close to each other come from a simultaneous dial.
 const SIMULTANEOUS: Duration = Duration::from_secs(10);
 /// How often a node looks for connections that nobody uses.
@@ -193,7 +195,7 @@ impl Network {
         match self.arrival(state, me, to, PACKET) {
             Some(goodbye) => self.later(goodbye, move |network, state| {
                 if state.has(to, me, connection) {
-                    network.part(state, to, me, "closed by the peer");
+                    network.part(state, to, me, CLOSED_BY_PEER);
                 } else {
                     // It stands still, and will hear of it by silence.
                     network.break_in_silence(to, me, connection);
@@ -207,7 +209,8 @@ impl Network {
     pub(super) fn part(&self, state: &mut State, me: Number, to: Number, reason: &str) {
         if state.nodes[me].halves.remove(&to).is_some() {
             let peer = state.nodes[to].peer;
-            self.tell(state, me, Event::Disconnected { peer, reason: reason.to_owned() });
+            let dismissed = reason == CLOSED_BY_PEER;
+            self.tell(state, me, Event::Disconnected { peer, reason: reason.to_owned(), dismissed });
             self.fail_frames(state, me, to, SendError::ConnectionLost);
         }
     }
