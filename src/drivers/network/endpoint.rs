@@ -29,9 +29,11 @@ const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 const NEAR_PACKET_BYTES_MAX: u16 = 6500;
 /// Datagrams that wait to be read.
 const DATAGRAM_BUFFER_BYTES: usize = 4 << 20;
-/// Unidirectional streams that a peer may have unread at once. All of them, full, fit into the window of the connection
-/// (see the test below): streams that wait for memory can then never keep data from the streams that have it.
-const UNI_STREAMS_MAX: u32 = 56;
+/// Unidirectional streams that a peer may have open at once. Many, because credit for more is announced whenever an
+/// eighth of it is used, in a packet of its own. Bytes are bounded by the windows, streams that are read at once by
+/// [`super::Limits`]; all of those, full, fit into the window of the connection (see the test below), and a sender ends
+/// the frames that it has begun before it begins others: what waits here for memory keeps no data from what has it.
+const UNI_STREAMS_MAX: u32 = 448;
 /// Streams of libp2p protocols that a peer may have open at once.
 const BIDI_STREAMS_MAX: u32 = 256;
 /// A silent connection is given up.
@@ -211,9 +213,12 @@ mod tests {
     };
 
     #[test]
-    fn all_unread_streams_of_a_connection_fit_into_its_window() {
+    fn all_streams_that_are_read_or_written_at_once_fit_into_the_window_of_their_connection() {
         let frame_max = PRELUDE_BYTES + Limit::Message.bytes() + BODY_BYTES_MAX;
-        assert!(UNI_STREAMS_MAX as usize * frame_max <= CONNECTION_WINDOW_BYTES as usize);
+        let limits = super::super::Limits::default();
+        for streams in [limits.receive_streams_per_peer_max, limits.send_streams_per_peer_max] {
+            assert!(streams * frame_max <= CONNECTION_WINDOW_BYTES as usize && streams < UNI_STREAMS_MAX as usize);
+        }
         assert!(frame_max <= STREAM_WINDOW_BYTES as usize);
     }
 

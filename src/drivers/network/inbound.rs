@@ -21,7 +21,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::{Instant, Sleep, sleep, timeout},
+    time::{Sleep, sleep, timeout},
 };
 
 /// Unit of the memory budget.
@@ -119,6 +119,12 @@ impl Inbound {
     /// Takes memory for a frame, first of the connection's share, then of the node's.
     async fn reserve(&self, share: &Arc<Semaphore>, bytes: usize) -> Result<Memory, Fault> {
         let units = u32::try_from(bytes / BUDGET_UNIT_BYTES + 1).unwrap_or(u32::MAX);
+        let at_once = Arc::clone(share).try_acquire_many_owned(units).ok();
+        let at_once =
+            at_once.and_then(|share| Some((share, Arc::clone(&self.budget).try_acquire_many_owned(units).ok()?)));
+        if let Some((share, budget)) = at_once {
+            return Ok(Memory { _share: share, _budget: budget });
+        }
         let both = async {
             let share = Arc::clone(share).acquire_many_owned(units).await.ok()?;
             Some(Memory { _share: share, _budget: Arc::clone(&self.budget).acquire_many_owned(units).await.ok()? })
@@ -181,7 +187,8 @@ impl From<WireError> for Fault {
 struct Reader {
     stream: quinn::RecvStream,
     stall: Duration,
-    deadline: Pin<Box<Sleep>>,
+    /// Set when something must be waited for.
+    deadline: Option<Pin<Box<Sleep>>>,
     /// Bytes read since the deadline was set.
     progress: usize,
     /// Read, but not yet asked for: at most one packet's worth.
@@ -190,7 +197,7 @@ struct Reader {
 
 impl Reader {
     fn new(stream: quinn::RecvStream, stall: Duration) -> Self {
-        Self { stream, stall, deadline: Box::pin(sleep(stall)), progress: 0, ahead: Bytes::new() }
+        Self { stream, stall, deadline: None, progress: 0, ahead: Bytes::new() }
     }
 
     /// Fills `buffer` by way of `ahead`: the first packet of a stream often holds all of it.
@@ -221,7 +228,7 @@ impl Reader {
             let read = tokio::select! {
                 biased;
                 read = self.stream.read_chunks(&mut chunks) => Some(read.map_err(|_| Fault::Gone)?),
-                () = &mut self.deadline => None,
+                () = passed(&mut self.deadline, self.stall) => None,
             };
             match read {
                 Some(Some(count)) => self.append(&mut body, length, &chunks[..count])?,
@@ -263,7 +270,7 @@ impl Reader {
                     self.ahead = chunk.bytes;
                     return Ok(true);
                 }
-                () = &mut self.deadline => self.on_deadline()?,
+                () = passed(&mut self.deadline, self.stall) => self.on_deadline()?,
             }
         }
     }
@@ -273,7 +280,7 @@ impl Reader {
             return Err(Fault::Stalled);
         }
         self.progress = 0;
-        self.deadline.as_mut().reset(Instant::now() + self.stall);
+        self.deadline = None;
         Ok(())
     }
 
@@ -281,4 +288,9 @@ impl Reader {
         // Fails only if the stream is over already.
         let _ = self.stream.stop(code);
     }
+}
+
+/// Waits for a deadline, which is `stall` from now if there is none yet.
+async fn passed(deadline: &mut Option<Pin<Box<Sleep>>>, stall: Duration) {
+    deadline.get_or_insert_with(|| Box::pin(sleep(stall))).await;
 }
