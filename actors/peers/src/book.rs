@@ -109,6 +109,7 @@ impl Peer {
 pub struct Book {
     peers: BTreeMap<PeerId, Peer>,
     connected: BTreeSet<PeerId>,
+    pinned: BTreeSet<PeerId>,
     unsaved: BTreeSet<PeerId>,
     limit: usize,
 }
@@ -116,7 +117,8 @@ pub struct Book {
 impl Book {
     /// An empty book for at most `limit` peers.
     pub fn new(limit: usize) -> Self {
-        Self { peers: BTreeMap::new(), connected: BTreeSet::new(), unsaved: BTreeSet::new(), limit: limit.max(1) }
+        let (peers, [connected, pinned, unsaved]) = (BTreeMap::new(), [const { BTreeSet::new() }; 3]);
+        Self { peers, connected, pinned, unsaved, limit: limit.max(1) }
     }
 
     /// How many are known.
@@ -161,6 +163,19 @@ impl Book {
         self.connected.len()
     }
 
+    /// Those that the owner of this node has named, in the order of their ids.
+    pub fn pinned(&self) -> impl Iterator<Item = &Peer> {
+        self.pinned.iter().filter_map(|peer| self.peers.get(peer))
+    }
+
+    /// Marks a known peer as named by the owner of this node.
+    pub fn pin(&mut self, peer: PeerId, mark: impl Fn(&mut Peer)) -> Option<&mut Peer> {
+        let found = self.peers.get_mut(&peer)?;
+        mark(found);
+        self.pinned.insert(peer);
+        Some(found)
+    }
+
     /// Begins or ends a session, and returns the one that was.
     pub fn set_session(&mut self, peer: PeerId, session: Option<Session>) -> Option<Session> {
         let found = self.peers.get_mut(&peer)?;
@@ -197,6 +212,9 @@ impl Book {
             asked: None,
             allowance: Bucket::new(now),
         });
+        if record.kept {
+            self.pinned.insert(peer);
+        }
         entry.record = record;
         Some(entry)
     }

@@ -54,6 +54,7 @@ pub struct PeerManager {
     saving: Option<TimerId>,
     /// When peers are asked for others next.
     next_exchange: Time,
+    next_expiry: Time,
     /// Tag of the last exchange frame.
     tag: u64,
 }
@@ -72,6 +73,7 @@ impl PeerManager {
             round: None,
             saving: None,
             next_exchange: Time(0),
+            next_expiry: Time(0),
             tag: 0,
         }
     }
@@ -122,11 +124,11 @@ impl PeerManager {
         if peer == me {
             return;
         }
-        let Some(found) = self.book.enter(peer, now, unix, cx.rng("evict")) else {
+        if self.book.enter(peer, now, unix, cx.rng("evict")).is_none() {
             tracing::error!(%peer, "the peer database is full of pinned and banned peers: unban some");
             return;
-        };
-        mark(found);
+        }
+        let Some(found) = self.book.pin(peer, mark) else { return };
         found.record.hear(addresses);
         (found.next_dial, found.next_dial_isolated) = (now, now);
         found.record.dial_failures = 0;

@@ -1,4 +1,4 @@
-//! Restraint: a peer that does not answer is not dialled again and again.
+//! Restraint: a peer that does not answer, or that sends this node away, is not dialled again and again.
 
 use crate::{
     observer::{Findings, Sight, Watch, Who},
@@ -14,13 +14,13 @@ use std::{
     time::Duration,
 };
 
-/// Dials in a row without an answer: the quick steps of a pinned peer are nine, a node that is alone tries every minute,
+/// Dials in a row without a lasting answer: the quick steps of a pinned peer are nine, a node that is alone tries every minute,
 /// and each read of an object dials its holders once.
 const DIALS_MAX: usize = 60;
 /// In this time.
 const WINDOW: Duration = Duration::from_secs(600);
 
-/// When each node has dialled each peer, since it was connected last.
+/// When each node has dialled each peer, since a connection ended that the peer did not want to be rid of.
 #[derive(Default)]
 pub struct Restraint(BTreeMap<(NodeId, PeerId), VecDeque<Time>>);
 
@@ -45,7 +45,7 @@ impl Watch for Restraint {
                     dials.clear();
                 }
             }
-            Sight::Heard(Event::Connected { peer, .. }) => {
+            Sight::Heard(Event::Disconnected { peer, dismissed: false, .. }) => {
                 self.0.remove(&(node, *peer));
             }
             Sight::Run(What::Crashed { .. }) => self.0.retain(|(of, _), _| *of != node),

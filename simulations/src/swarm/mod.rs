@@ -27,7 +27,7 @@ use std::{
 };
 
 /// Peers that a node remembers in a network of many: what is known of a peer is most of what a node needs of memory.
-const KNOWN_MAX: usize = 10_000;
+const KNOWN_MAX: usize = 128;
 
 /// The tier of many nodes.
 pub struct Swarm {

@@ -20,6 +20,8 @@ const DIAL_PATIENCE: Duration = Duration::from_secs(60);
 /// A round comes at least this often, and at most [`SHORTEST`] often.
 const LONGEST: Duration = Duration::from_secs(15);
 const SHORTEST: Duration = Duration::from_millis(250);
+/// All known peers are looked at this often at most: there may be thousands.
+const SHORTEST_EXPIRY: Duration = Duration::from_secs(10);
 /// A connection younger than this is not trimmed: it has had no chance to be useful.
 const GRACE: Duration = Duration::from_secs(20);
 /// Without any connection, this many peers beside the pinned ones are dialled more often than their backoff says.
@@ -42,6 +44,10 @@ impl PeerManager {
     /// Ends quarantines, bans and dials whose time is up, and lets old evidence fade.
     fn expire(&mut self, cx: &mut Cx<'_, Self>) {
         let (now, unix) = (cx.now(), cx.unix().0);
+        if now < self.next_expiry {
+            return;
+        }
+        self.next_expiry = now + SHORTEST_EXPIRY;
         let patience = |peer: &Peer| peer.dialling.is_some_and(|since| now.since(since) >= DIAL_PATIENCE);
         let overdue = |peer: &Peer| {
             let record = &peer.record;
@@ -59,6 +65,9 @@ impl PeerManager {
 
     fn dial(&mut self, cx: &mut Cx<'_, Self>) {
         let now = cx.now();
+        if !self.wants_peers() {
+            return;
+        }
         let (mut under_way, mut prefixes) = (0, BTreeMap::<u64, usize>::new());
         for peer in self.book.iter().filter(|peer| peer.session.is_some() || peer.dialling.is_some()) {
             under_way += usize::from(peer.dialling.is_some());
@@ -88,6 +97,11 @@ impl PeerManager {
             }
             cx.emit(Out::Net(net::Command::Dial { peer, addresses }));
         }
+    }
+
+    /// False if nobody has to be looked for among all that are known.
+    fn wants_peers(&self) -> bool {
+        self.book.connected_len() < self.config.target || self.book.pinned().any(|peer| self.may_dial(peer))
     }
 
     /// Who may be dialled now: the pinned, then the good, then the others; among equals chance decides.
@@ -160,6 +174,9 @@ impl PeerManager {
 
     /// Time to the next round: until somebody may be dialled, if anybody is wanted.
     fn next_round(&self, now: Time) -> Duration {
+        if !self.wants_peers() {
+            return LONGEST;
+        }
         let short = self.book.connected_len() < self.config.target;
         let isolated = self.book.connected_len() == 0;
         let wanted = |peer: &&Peer| (short || peer.is_pinned()) && self.may_dial(peer);
