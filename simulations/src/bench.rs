@@ -15,7 +15,7 @@ use pangea_protocols::{
     time::Time,
 };
 use pangea_simulations::{
-    fleet::{Fleet, Options},
+    fleet::{Fleet, Level, Options},
     observer::{Findings, Sight, Watch, Who},
     plan::{Act, DiskFate, Nat, Node, Plan, Region, TierName},
     record::NodeId,
@@ -97,11 +97,13 @@ impl Day {
         let peer = |key: &[u8; 32]| PeerId(SigningKey::from_bytes(key).verifying_key().to_bytes());
         let identities = keys.iter().map(|(node, key)| (*node, peer(key))).collect();
         let usual = Options::of(&plan);
+        let level = if args.number("streams", 0) == 1 { Level::Streams } else { Level::Packets };
         let limits = Limits {
             idle_timeout: Duration::from_secs(args.number("idle", usual.limits.idle_timeout.as_secs())),
             ..usual.limits
         };
         let options = Options {
+            level,
             digested: args.number("digest", 1) == 1,
             limits,
             walks: args.number("walks", u64::from(usual.walks)) == 1,

@@ -1,5 +1,5 @@
-//! [`Links`]: the lines between nodes, and what is wrong with them now. Both tiers ask it for the fate of what they
-//! send: the fleet for packets, which may be lost, the swarm for messages of a reliable stream, which come later.
+//! [`Links`]: the lines between nodes, and what is wrong with them now. All tiers ask it for the fate of what they
+//! send: the fleet for packets, which may be lost, the others for messages of a reliable stream, which come later.
 //!
 //! Every direction of every pair draws from a stream of its own, so that taking a node or a fault out of a plan leaves
 //! the others' luck alone.

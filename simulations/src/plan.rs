@@ -98,6 +98,8 @@ pub fn at(ms: u64) -> Time {
 pub enum TierName {
     /// Cores on one event heap, modelled network, DHT and disk: thousands of nodes.
     Swarm,
+    /// The node as it is shipped, with Kademlia and the shard disk; connections are virtual streams: hundreds of nodes.
+    Streams,
     /// The node as it is shipped, with QUIC, Kademlia and the shard disk, on virtual sockets and disks.
     Fleet,
 }
@@ -289,6 +291,53 @@ pub enum Act {
     /// Nodes that were not there join with identities next to the object that the put `of` stored, and keep silent
     /// about it.
     Eclipse { nodes: Vec<NodeId>, of: u32 },
+}
+
+impl Act {
+    /// The nodes that it is about; those of a line, its two ends.
+    pub fn groups(&self) -> Vec<&Vec<NodeId>> {
+        match self {
+            Self::Latency { from, to, .. }
+            | Self::Loss { from, to, .. }
+            | Self::Reorder { from, to, .. }
+            | Self::Duplicate { from, to, .. }
+            | Self::Partition { from, to, .. }
+            | Self::MtuBlackHole { from, to, .. } => vec![from, to],
+            Self::Bandwidth { nodes, .. }
+            | Self::Rebind { nodes }
+            | Self::Crash { nodes, .. }
+            | Self::Pause { nodes }
+            | Self::Skew { nodes, .. }
+            | Self::Disk { nodes, .. }
+            | Self::Byzantine { nodes, .. }
+            | Self::Eclipse { nodes, .. } => vec![nodes],
+        }
+    }
+
+    /// As [`Act::groups`], to be changed.
+    pub fn groups_mut(&mut self) -> Vec<&mut Vec<NodeId>> {
+        match self {
+            Self::Latency { from, to, .. }
+            | Self::Loss { from, to, .. }
+            | Self::Reorder { from, to, .. }
+            | Self::Duplicate { from, to, .. }
+            | Self::Partition { from, to, .. }
+            | Self::MtuBlackHole { from, to, .. } => vec![from, to],
+            Self::Bandwidth { nodes, .. }
+            | Self::Rebind { nodes }
+            | Self::Crash { nodes, .. }
+            | Self::Pause { nodes }
+            | Self::Skew { nodes, .. }
+            | Self::Disk { nodes, .. }
+            | Self::Byzantine { nodes, .. }
+            | Self::Eclipse { nodes, .. } => vec![nodes],
+        }
+    }
+
+    /// Who suffers first: of a line, those at its beginning.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        self.groups().first().map(|group| group.to_vec()).unwrap_or_default()
+    }
 }
 
 /// What becomes of a disk when its node crashes.

@@ -88,7 +88,7 @@ fn ids(plan: &Plan, part: Part) -> Vec<u64> {
         // The last first: those that all others know come last.
         Part::Nodes => plan.nodes.iter().rev().map(|node| u64::from(node.id)).collect(),
         Part::Groups => {
-            let members = |act: &Act| groups(act).iter().map(|group| group.len()).sum::<usize>();
+            let members = |act: &Act| act.groups().iter().map(|group| group.len()).sum::<usize>();
             let each = plan.faults.iter().filter(|fault| members(&fault.act) > 1);
             each.flat_map(|fault| (0..members(&fault.act)).map(|at| u64::from(fault.id) << 32 | at as u64)).collect()
         }
@@ -105,7 +105,7 @@ fn without(plan: &Plan, part: Part, gone: &BTreeSet<u64>) -> Option<Plan> {
         Part::Groups => {
             for fault in &mut smaller.faults {
                 let mut at = 0;
-                for group in groups_mut(&mut fault.act) {
+                for group in fault.act.groups_mut() {
                     group.retain(|_| {
                         at += 1;
                         !gone.contains(&(u64::from(fault.id) << 32 | (at - 1)))
@@ -136,57 +136,19 @@ fn mend(plan: &mut Plan, before: &Plan) {
         Do::Get { of, .. } | Do::Remove { of } | Do::Cancel { of } => kept.contains(&of),
     });
     for fault in &mut plan.faults {
-        groups_mut(&mut fault.act).into_iter().for_each(|group| group.retain(|node| nodes.contains(node)));
+        fault.act.groups_mut().into_iter().for_each(|group| group.retain(|node| nodes.contains(node)));
     }
     // An empty group means everybody: one that has become empty means nobody, and its fault goes.
     plan.faults.retain(|fault| {
         let was = before.faults.iter().find(|old| old.id == fault.id);
         was.is_some_and(|old| {
-            groups(&old.act).iter().zip(groups(&fault.act)).all(|(old, new)| old.is_empty() == new.is_empty())
+            old.act.groups().iter().zip(fault.act.groups()).all(|(old, new)| old.is_empty() == new.is_empty())
         })
     });
     plan.faults.retain(|fault| !matches!(fault.act, Act::Eclipse { of, .. } if !kept.contains(&of)));
     let regions: BTreeSet<&String> = plan.nodes.iter().map(|node| &node.region).collect();
     plan.lines.retain(|line| line.between.iter().all(|name| regions.contains(name)));
     plan.regions.retain(|region| regions.contains(&region.name));
-}
-
-fn groups(act: &Act) -> Vec<&Vec<NodeId>> {
-    match act {
-        Act::Latency { from, to, .. }
-        | Act::Loss { from, to, .. }
-        | Act::Reorder { from, to, .. }
-        | Act::Duplicate { from, to, .. }
-        | Act::Partition { from, to, .. }
-        | Act::MtuBlackHole { from, to, .. } => vec![from, to],
-        Act::Bandwidth { nodes, .. }
-        | Act::Rebind { nodes }
-        | Act::Crash { nodes, .. }
-        | Act::Pause { nodes }
-        | Act::Skew { nodes, .. }
-        | Act::Disk { nodes, .. }
-        | Act::Byzantine { nodes, .. }
-        | Act::Eclipse { nodes, .. } => vec![nodes],
-    }
-}
-
-fn groups_mut(act: &mut Act) -> Vec<&mut Vec<NodeId>> {
-    match act {
-        Act::Latency { from, to, .. }
-        | Act::Loss { from, to, .. }
-        | Act::Reorder { from, to, .. }
-        | Act::Duplicate { from, to, .. }
-        | Act::Partition { from, to, .. }
-        | Act::MtuBlackHole { from, to, .. } => vec![from, to],
-        Act::Bandwidth { nodes, .. }
-        | Act::Rebind { nodes }
-        | Act::Crash { nodes, .. }
-        | Act::Pause { nodes }
-        | Act::Skew { nodes, .. }
-        | Act::Disk { nodes, .. }
-        | Act::Byzantine { nodes, .. }
-        | Act::Eclipse { nodes, .. } => vec![nodes],
-    }
 }
 
 /// Shorter, smaller, plainer.
@@ -281,7 +243,7 @@ mod tests {
         for seed in 0..20 {
             let plan = scenario::draw(&chaos, seed, None).unwrap();
             let fault = plan.faults[plan.faults.len() / 2].clone();
-            let node = groups(&fault.act).into_iter().flatten().next().copied().unwrap_or(3);
+            let node = fault.act.groups().into_iter().flatten().next().copied().unwrap_or(3);
             let mut trial = Needs { node, fault: fault.id, runs: 0 };
             let small = shrink(plan, &mut trial);
             assert!(small.nodes.len() <= 3, "seed {seed}: {} nodes", small.nodes.len());

@@ -1,7 +1,7 @@
 //! [`Tap`]: sits on the ports between a node's actors and its drivers. It shows what passes to the [`Observer`], keeps
 //! what a node remembers across restarts, and makes a node misbehave that shall ([`Conduct`]).
 //!
-//! It is the same in both tiers: actors and drivers cannot tell that it is there.
+//! It is the same in all tiers: actors and drivers cannot tell that it is there.
 
 use crate::{
     observer::{Observer, Sight},

@@ -1,4 +1,4 @@
-//! [`Timeline`]: the clock and the agenda that drivers' twins share, in both tiers.
+//! [`Timeline`]: the clock and the agenda that drivers' twins share, in all tiers.
 //!
 //! | tier | what time it is | who takes entries out |
 //! |---|---|---|

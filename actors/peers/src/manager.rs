@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `sessions` | connections that come, go or do not come about |
 //! | `dialling` | the regular round: whom to dial, whom to trim |
+//! | `guests` | those that there is no room for |
 //! | `exchange` | peer exchange, and this node's own record |
 //! | `conduct` | reports of other actors, bans, what follows from a change of state |
 //! | `placing` | candidates, ranks and the list for the user |
@@ -11,6 +12,7 @@
 mod conduct;
 mod dialling;
 mod exchange;
+mod guests;
 mod placing;
 mod sessions;
 
@@ -21,6 +23,7 @@ use crate::{
     record::{ADDRESSES_MAX, Record},
 };
 use ed25519_dalek::SigningKey;
+use guests::Guests;
 use pangea_kernel::{Core, Cx, TimerId, planted};
 use pangea_protocols::{Address, PeerId, net, time::Time, wire::pex::PeerRecord};
 use std::{collections::BTreeSet, time::Duration};
@@ -42,6 +45,8 @@ pub struct PeerManager {
     config: Config,
     /// Everybody known.
     book: Book,
+    /// Those that there is no room for.
+    guests: Guests,
     /// Where this node can be reached.
     listening: BTreeSet<Address>,
     /// This node's own record, until its addresses change or it grows old.
@@ -67,6 +72,7 @@ impl PeerManager {
             book: Book::new(config.known_max),
             key,
             config,
+            guests: Guests::default(),
             listening: BTreeSet::new(),
             own: None,
             told: 0,

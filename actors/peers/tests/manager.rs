@@ -288,6 +288,31 @@ fn denied_peers_and_those_not_on_the_allow_list_are_refused() {
 }
 
 #[test]
+fn a_newcomer_that_there_is_no_room_for_is_told_of_others_before_it_is_sent_away() {
+    let config = Config::keeping(1);
+    let full = u32::try_from(config.hard_max()).unwrap();
+    let mut bed = bed(config);
+    for n in 1..=full {
+        connect(&mut bed, n);
+        pex(&mut bed, n, Pex::Ask { max: 0, own: Some(signed(n, 10)) });
+    }
+    assert!(hangups(&connect(&mut bed, 100)).is_empty(), "not yet");
+    let answer = sent(&pex(&mut bed, 100, Pex::Ask { max: 32, own: Some(signed(100, 10)) }));
+    let [(asked, Pex::Peers { records })] = answer.as_slice() else { panic!("{answer:?}") };
+    assert_eq!((*asked, records.len()), (id(100), full as usize));
+    assert!(sent(&pex(&mut bed, 100, Pex::Ask { max: 32, own: None })).is_empty(), "once is enough");
+    assert!(!candidates(&mut bed, 99).contains(&id(100)), "a guest holds nothing");
+    assert!(hangups(&bed.advance(SECOND * 2)).is_empty());
+    assert_eq!(hangups(&bed.advance(SECOND * 2)), [id(100)]);
+    // Of a crowd, those beyond the limit go at once; all go in the end.
+    let crowd: Vec<PeerId> = (200..300).flat_map(|n| hangups(&connect(&mut bed, n))).collect();
+    assert_eq!(crowd.len(), 100 - 32);
+    let out = bed.advance(SECOND * 4);
+    let later: Vec<PeerId> = hangups(&out).into_iter().filter(|peer| (200..300).any(|n| id(n) == *peer)).collect();
+    assert_eq!(later.len(), 32);
+}
+
+#[test]
 fn peers_introduce_each_other_and_only_signed_records_of_peers_that_were_met_are_passed_on() {
     let mut bed = bed(Config::default());
     let out = connect(&mut bed, 1);
@@ -341,7 +366,8 @@ fn a_flood_of_exchange_frames_is_dropped_and_ends_in_quarantine() {
 
 #[test]
 fn unasked_answers_and_garbage_count_against_a_peer() {
-    let mut bed = bed(Config::default());
+    // It lacks nobody, and asks rarely.
+    let mut bed = bed(Config::keeping(1));
     connect(&mut bed, 1);
     bed.advance(SECOND * 120);
     pex(&mut bed, 1, Pex::Peers { records: vec![] });

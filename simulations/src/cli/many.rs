@@ -33,7 +33,7 @@ pub(super) struct SweepArgs {
     /// Which seeds; the end is not included
     #[arg(long, default_value = "0..20", value_parser = parse_seeds)]
     seeds: std::ops::Range<u64>,
-    /// What runs the nodes: swarm or fleet [default: the scenario's first]
+    /// What runs the nodes: swarm, streams or fleet [default: the scenario's first]
     #[arg(long, value_parser = parse_tier)]
     tier: Option<TierName>,
     /// Runs at once [default: the number of processors]
@@ -213,7 +213,7 @@ fn report(name: &str, tier: TierName, tally: &Tally, missed: &[&String], show: S
 pub(super) struct CiArgs {
     /// Scenarios, by name or file [default: all that come with the program and last no longer than a day]
     scenarios: Vec<String>,
-    /// Only on this tier: swarm or fleet [default: on each that a scenario is made for]
+    /// Only on this tier: swarm, streams or fleet [default: on each that a scenario is made for]
     #[arg(long, value_parser = parse_tier)]
     tier: Option<TierName>,
     /// Plans that failed once
@@ -302,13 +302,13 @@ fn twice(items: &[Item], program: &Program, jobs: usize, show: Show) -> Result<P
             let (item, tier) = (&items[at], tier_name(items[at].tier));
             virtual_ms += first.outcome().map_or(0, |outcome| outcome.virtual_ms) * 2;
             let line = match (first.broken().first(), digest(&first) == digest(&second)) {
-                (None, true) => format!("{:<22} {tier:<6} ok  {}", item.scenario, digest(&first).unwrap_or_default()),
+                (None, true) => format!("{:<22} {tier:<7} ok  {}", item.scenario, digest(&first).unwrap_or_default()),
                 (None, false) => format!(
-                    "{:<22} {tier:<6} DIFFERS between two processes: pangea-sim bisect {} --seed {} --tier {tier}",
+                    "{:<22} {tier:<7} DIFFERS between two processes: pangea-sim bisect {} --seed {} --tier {tier}",
                     item.scenario, item.scenario, item.seed
                 ),
                 (Some(oracle), _) => format!(
-                    "{:<22} {tier:<6} BROKEN {oracle}: pangea-sim run {} --seed {} --tier {tier}",
+                    "{:<22} {tier:<7} BROKEN {oracle}: pangea-sim run {} --seed {} --tier {tier}",
                     item.scenario, item.scenario, item.seed
                 ),
             };
@@ -356,7 +356,7 @@ fn new_seeds(
 ) -> Result<Part, CliError> {
     let began = std::time::Instant::now();
     let (mut round, mut virtual_ms, mut runs, mut good) = (0, 0, 0, true);
-    // Round by round over all scenarios, half of them on their other tier, until the time is over.
+    // Round by round over all scenarios, each on all of its tiers, until the time is over.
     while began.elapsed() < Duration::from_secs(args.budget) && good {
         let seed = first + round;
         let batch: Vec<Item> = items.iter().map(|item| Item { seed, ..item.clone() }).collect();

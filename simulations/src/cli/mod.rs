@@ -171,14 +171,16 @@ fn plan_of(name: &str, seed: u64, tier: Option<TierName>) -> Result<Plan, CliErr
 fn parse_tier(text: &str) -> Result<TierName, String> {
     match text {
         "swarm" => Ok(TierName::Swarm),
+        "streams" => Ok(TierName::Streams),
         "fleet" => Ok(TierName::Fleet),
-        _ => Err("there are two tiers: swarm and fleet".to_owned()),
+        _ => Err("there are three tiers: swarm, streams and fleet".to_owned()),
     }
 }
 
 fn tier_name(tier: TierName) -> &'static str {
     match tier {
         TierName::Swarm => "swarm",
+        TierName::Streams => "streams",
         TierName::Fleet => "fleet",
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct RunArgs {
     /// Root of all chance
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// What runs the nodes: swarm or fleet [default: the scenario's first]
+    /// What runs the nodes: swarm, streams or fleet [default: the scenario's first]
     #[arg(long, value_parser = parse_tier)]
     tier: Option<TierName>,
     #[command(flatten)]

@@ -44,7 +44,7 @@ pub(super) struct BisectArgs {
     /// Root of all chance, for a scenario
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// What runs the nodes: swarm or fleet [default: the scenario's first]
+    /// What runs the nodes: swarm, streams or fleet [default: the scenario's first]
     #[arg(long, value_parser = parse_tier)]
     tier: Option<TierName>,
     /// Another build of this program to compare with [default: this one, with other addresses]

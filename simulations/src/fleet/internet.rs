@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{links::Links, record::NodeId, timeline::Timeline};
 use bytes::Bytes;
+use pangea_protocols::time::Time;
 use std::{
     collections::BTreeMap,
     io,
@@ -111,6 +112,47 @@ impl Internet {
         }
         host.bound.insert(port, Arc::clone(inbox));
         Ok(SocketAddr::from((host.ip, port)))
+    }
+
+    /// Where a node's port is, for what is no socket; with 0 any port that is free.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub(super) fn claim(&self, node: NodeId, port: u16) -> io::Result<SocketAddr> {
+        let mut state = self.state();
+        let host = state.hosts.get_mut(&node).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let port = if port == 0 { host.router.free_port() } else { port };
+        Ok(SocketAddr::from((host.ip, port)))
+    }
+
+    /// Who has an address.
+    pub(super) fn at(&self, ip: Ipv4Addr) -> Option<NodeId> {
+        self.state().by_ip.get(&ip).copied()
+    }
+
+    /// A node sends from a bound port: as whom others see it.
+    pub(super) fn outward(&self, node: NodeId, port: u16, to: SocketAddrV4) -> Option<SocketAddrV4> {
+        let now = self.timeline.now();
+        let mut state = self.state();
+        let host = state.hosts.get_mut(&node)?;
+        Some(SocketAddrV4::new(host.ip, host.router.outward(now, port, to)))
+    }
+
+    /// Something comes for a port that others see: the bound port it goes to, if it gets in.
+    pub(super) fn inward(&self, node: NodeId, port: u16, from: SocketAddrV4) -> Option<u16> {
+        let now = self.timeline.now();
+        self.state().hosts.get(&node)?.router.inward(now, port, from)
+    }
+
+    /// Something of so many bytes is sent that is no packet: hashed, if packets are.
+    pub(super) fn note(&self, now: Time, from: NodeId, to: NodeId, what: &[u8], bytes: &[u8]) {
+        let mut state = self.state();
+        state.counts.sent += 1;
+        state.counts.bytes += bytes.len() as u64;
+        if let Some(digest) = &mut state.digest {
+            digest.update(&now.0.to_le_bytes()).update(&from.to_le_bytes()).update(&to.to_le_bytes());
+            digest.update(what).update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        }
     }
 
     /// A socket is gone.

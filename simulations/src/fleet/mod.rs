@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`internet`], `router` | addresses, address translation, and what becomes of a packet |
 //! | [`udp`], [`runtime`] | sockets, timers and tasks as QUIC sees them; the paused runtime |
+//! | `streams` | connections without QUIC, for large fleets |
 //! | `node` | a node, its lives, crashes and restarts |
 //! | `disk` | the shard disk on a virtual volume, with faults |
 //! | `gate`, `calendar` | what makes a node stand still, and believe in another date |
@@ -32,19 +33,28 @@ pub mod internet;
 mod node;
 mod router;
 pub mod runtime;
+mod streams;
 mod tier;
 pub mod udp;
 mod warm;
 
 pub use node::PORT;
 
-use crate::{links::Links, observer::Observer, plan::Plan, record::NodeId, tap::Taps, timeline::Timeline};
+use crate::{
+    links::Links,
+    observer::Observer,
+    plan::{Plan, TierName},
+    record::NodeId,
+    tap::Taps,
+    timeline::Timeline,
+};
 use internet::Internet;
 use node::{FleetNode, Surroundings};
 use pangea::drivers::network::{Limits, NetworkConfig, NetworkHandle};
 use pangea_kernel::Seed;
 use pangea_protocols::{Address, PeerId};
 use std::{collections::BTreeMap, io, net::Ipv4Addr};
+use streams::Streams;
 use tokio::{runtime::Runtime, task::LocalSet};
 use warm::Past;
 
@@ -58,9 +68,21 @@ const HOSTS_PER_SUBNET: usize = 254;
 /// Odd, so that nodes in a row come to different networks.
 const STRIDE: usize = 29;
 
+/// What carries the connections between nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Level {
+    /// QUIC, as in production, over virtual UDP.
+    #[default]
+    Packets,
+    /// Streams that arrive as QUIC would have them arrive, at a fraction of the work.
+    Streams,
+}
+
 /// What is not said by a plan.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What carries the connections.
+    pub level: Level,
     /// Hash every packet, see [`Internet::digest`].
     pub digested: bool,
     /// The limits of the nodes' network drivers.
@@ -71,7 +93,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { digested: false, limits: Limits::default(), walks: true }
+        Self { level: Level::default(), digested: false, limits: Limits::default(), walks: true }
     }
 }
 
@@ -79,7 +101,8 @@ impl Options {
     /// What suits a plan: production's settings, except that the nodes of a warm fleet do not walk through the DHT by
     /// themselves, which makes a large one affordable: they have found whom they want.
     pub fn of(plan: &Plan) -> Self {
-        Self { walks: !plan.warm, ..Self::default() }
+        let level = if plan.tier == TierName::Streams { Level::Streams } else { Level::Packets };
+        Self { level, walks: !plan.warm, ..Self::default() }
     }
 }
 
@@ -120,8 +143,11 @@ impl Fleet {
         }
         let target = usize::try_from(plan.peers_target).unwrap_or(usize::MAX);
         let observer = Observer::new(timeline.clone());
+        let streams =
+            (options.level == Level::Streams).then(|| Streams::new(timeline.clone(), links.clone(), internet.clone()));
         let around = Surroundings {
             internet,
+            streams,
             taps: Taps::new(observer.clone(), seed.derive("taps")),
             observer,
             timeline,
@@ -184,7 +210,7 @@ impl Drop for Fleet {
     fn drop(&mut self) {
         let _entered = self.runtime.enter();
         for node in self.nodes.values_mut() {
-            node.crash(&self.around.internet);
+            node.crash(&self.around);
         }
         self.around.timeline.close();
     }

@@ -9,6 +9,7 @@ use super::{
     disk::ShardDisk,
     gate::{Gate, Gated},
     internet::Internet,
+    streams::Streams,
     udp::VirtualSockets,
 };
 use crate::{
@@ -48,6 +49,8 @@ const WORKERS: usize = 2;
 #[derive(Clone)]
 pub(super) struct Surroundings {
     pub(super) internet: Internet,
+    /// What carries connections, unless QUIC does.
+    pub(super) streams: Option<Streams>,
     pub(super) timeline: Timeline,
     pub(super) taps: Taps,
     pub(super) observer: Observer,
@@ -135,9 +138,17 @@ impl FleetNode {
         let mailboxes = Mailboxes::<ActixHost>::new(&host);
         let (actors, gate, hub) = (mailboxes.actors(), Gate::default(), self.tap.hub());
         let config = NetworkConfig { listen: vec![self.address], mdns: false, routing, ..around.network.clone() };
-        let sockets = Arc::new(VirtualSockets::new(around.internet.clone(), self.id));
         let events = gate.door(self.tap.network_events(mailboxes.network_events(hub.clone())));
-        let (network, port) = network::start_on(sockets, self.key.to_bytes(), config, events.clone()).await?;
+        let secret = self.key.to_bytes();
+        let (network, port) = match &around.streams {
+            Some(streams) => {
+                network::start_carried(streams.carrier(self.id, self.peer()), secret, config, events.clone())?
+            }
+            None => {
+                let sockets = Arc::new(VirtualSockets::new(around.internet.clone(), self.id));
+                network::start_on(sockets, secret, config, events.clone()).await?
+            }
+        };
         let disk_events = self.tap.disk_events(gate.port(actors.chunks.map(pangea_chunks::api::In::Disk)));
         let drivers = Drivers {
             network: self.tap.network(port, events),
@@ -169,9 +180,10 @@ impl FleetNode {
     }
 
     /// Ends its life at this moment, without a word.
-    pub(super) fn crash(&mut self, internet: &Internet) {
-        // First the sockets: what the actors' end would make it say must not get out.
-        internet.kill(self.id);
+    pub(super) fn crash(&mut self, around: &Surroundings) {
+        // First the network: what the actors' end would make it say must not get out.
+        around.internet.kill(self.id);
+        around.streams.iter().for_each(|streams| streams.kill(self.id));
         if let Some(life) = self.life.take() {
             life.gate.close();
             life.tasks.abort();
@@ -179,13 +191,15 @@ impl FleetNode {
     }
 
     /// Stops it where it stands, or lets it go on.
-    pub(super) fn pause(&self, internet: &Internet, paused: bool) {
+    pub(super) fn pause(&self, around: &Surroundings, paused: bool) {
         let Some(life) = &self.life else { return };
         if paused {
-            internet.pause(self.id);
+            around.internet.pause(self.id);
+            around.streams.iter().for_each(|streams| streams.pause(self.id));
             life.gate.shut();
         } else {
-            internet.resume(self.id);
+            around.internet.resume(self.id);
+            around.streams.iter().for_each(|streams| streams.resume(self.id));
             life.gate.open();
         }
     }

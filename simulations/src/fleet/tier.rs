@@ -57,7 +57,7 @@ impl Tier for Fleet {
     fn crash(&mut self, node: NodeId, disk: DiskFate) {
         let _entered = self.runtime.enter();
         if let Some(node) = self.nodes.get_mut(&node) {
-            node.crash(&self.around.internet);
+            node.crash(&self.around);
             node.disk.crash(disk);
             node.files.crash();
         }
@@ -66,7 +66,7 @@ impl Tier for Fleet {
     fn pause(&mut self, node: NodeId, paused: bool) {
         let _entered = self.runtime.enter();
         if let Some(node) = self.nodes.get(&node) {
-            node.pause(&self.around.internet, paused);
+            node.pause(&self.around, paused);
         }
     }
 
@@ -78,6 +78,9 @@ impl Tier for Fleet {
 
     fn rebind(&mut self, node: NodeId) {
         self.around.internet.rebind(node);
+        if let Some(streams) = &self.around.streams {
+            streams.rebound(node);
+        }
     }
 
     fn disk(&mut self, node: NodeId, fault: DiskFault, on: bool) {

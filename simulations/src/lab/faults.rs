@@ -5,7 +5,7 @@ use super::{Member, network::Network};
 use crate::{
     plan::{Act, DiskFate, DiskFault},
     record::{NodeId, What},
-    scenario::explain::{fault_nodes, fault_text},
+    scenario::explain::fault_text,
 };
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ impl<C: Member> Network<'_, C> {
     pub(super) fn begin(&mut self, number: usize) {
         let fault = &self.case.faults[number];
         self.trail.event(self.now, NodeId::MAX, b'!', &fault.id);
-        let what = || What::FaultBegan { fault: fault.id, text: fault_text(fault), nodes: fault_nodes(&fault.act) };
+        let what = || What::FaultBegan { fault: fault.id, text: fault_text(fault), nodes: fault.act.nodes() };
         self.trail.record(self.now, None, what);
         self.links.begin(fault.id, &fault.act);
         let ended = match &fault.act {

@@ -26,10 +26,7 @@ use crate::{
     oracles::{self, ledger::Ledger, receipts::Receipts},
     plan::{self, Act, DiskFault, Fault, Plan, TierName},
     record::{NodeId, Record, What},
-    scenario::{
-        draw::root,
-        explain::{fault_nodes, fault_text},
-    },
+    scenario::{draw::root, explain::fault_text},
     swarm::Swarm,
     tap::Taps,
     tier::Tier,
@@ -211,7 +208,7 @@ impl<'a> Run<'a> {
     }
 
     fn begin(&mut self, fault: &Fault) {
-        let nodes = fault_nodes(&fault.act);
+        let nodes = fault.act.nodes();
         self.see(None, &What::FaultBegan { fault: fault.id, text: fault_text(fault), nodes });
         self.links.begin(fault.id, &fault.act);
         match &fault.act {
@@ -347,7 +344,7 @@ fn tier(plan: &Plan, seed: &Seed) -> Box<dyn Tier> {
             let observer = Observer::new(Timeline::default());
             Box::new(Swarm::new(plan, seed, observer, Links::new(plan, seed.derive("links"))))
         }
-        TierName::Fleet => {
+        TierName::Streams | TierName::Fleet => {
             let identities = plan.nodes.iter().map(|node| (node.id, peer(&key(seed, node.id)))).collect();
             match Fleet::new(plan, identities, fleet::Options::of(plan)) {
                 Ok(fleet) => Box::new(fleet),

@@ -98,26 +98,6 @@ pub fn fault_text(fault: &Fault) -> String {
     }
 }
 
-/// The nodes that a fault is about.
-pub fn fault_nodes(act: &Act) -> Vec<NodeId> {
-    match act {
-        Act::Latency { from, .. }
-        | Act::Loss { from, .. }
-        | Act::Reorder { from, .. }
-        | Act::Duplicate { from, .. }
-        | Act::Partition { from, .. }
-        | Act::MtuBlackHole { from, .. } => from.clone(),
-        Act::Bandwidth { nodes, .. }
-        | Act::Rebind { nodes }
-        | Act::Crash { nodes, .. }
-        | Act::Pause { nodes }
-        | Act::Skew { nodes, .. }
-        | Act::Disk { nodes, .. }
-        | Act::Byzantine { nodes, .. }
-        | Act::Eclipse { nodes, .. } => nodes.clone(),
-    }
-}
-
 fn line(from: &[NodeId], to: &[NodeId]) -> String {
     format!("{} to {}:", names(from), names(to))
 }

@@ -18,7 +18,7 @@ pub struct Scenario {
     /// What it tells, in a sentence or two.
     pub story: String,
     /// Where it makes sense, the usual one first.
-    #[serde(default = "both_tiers")]
+    #[serde(default = "all_tiers")]
     pub tiers: Vec<TierName>,
     /// Nodes begin connected, as after a long life.
     #[serde(default)]
@@ -78,8 +78,8 @@ fn yes() -> bool {
     true
 }
 
-fn both_tiers() -> Vec<TierName> {
-    vec![TierName::Swarm, TierName::Fleet]
+fn all_tiers() -> Vec<TierName> {
+    vec![TierName::Swarm, TierName::Streams, TierName::Fleet]
 }
 
 fn soon() -> Range<Ms> {

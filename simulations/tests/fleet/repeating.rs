@@ -4,12 +4,15 @@
 
 use std::process::Command;
 
+/// QUIC, and streams without it.
+const LEVELS: [&str; 2] = ["streams=0", "streams=1"];
+
 /// Runs a small fleet through a day in a process of its own. Returns for every phase what happened, by count and hash
 /// of all packets, without what it cost.
-fn day(seed: u64, aslr: bool, tunables: &str) -> Vec<String> {
+fn day(level: &str, seed: u64, aslr: bool, tunables: &str) -> Vec<String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pangea-sim"));
     command.args(["fleet-bench", "nodes=8", "files=2", "bytes=300000", "seconds=240", "stagger=500"]);
-    command.args([format!("seed={seed}"), format!("aslr={}", u8::from(aslr))]);
+    command.args([level.to_owned(), format!("seed={seed}"), format!("aslr={}", u8::from(aslr))]);
     let output = command.env("GLIBC_TUNABLES", tunables).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
@@ -23,14 +26,18 @@ fn day(seed: u64, aslr: bool, tunables: &str) -> Vec<String> {
 
 #[test]
 fn addresses_and_the_allocator_do_not_change_a_run() {
-    let first = day(5, false, "");
-    assert!(first.len() >= 8, "{first:#?}");
-    // No caches, and every larger allocation in pages of its own: other addresses, in another order.
-    let again = day(5, true, "glibc.malloc.tcache_count=0:glibc.malloc.mmap_threshold=8192");
-    assert_eq!(first, again);
+    for level in LEVELS {
+        let first = day(level, 5, false, "");
+        assert!(first.len() >= 8, "{first:#?}");
+        // No caches, and every larger allocation in pages of its own: other addresses, in another order.
+        let again = day(level, 5, true, "glibc.malloc.tcache_count=0:glibc.malloc.mmap_threshold=8192");
+        assert_eq!(first, again, "{level}");
+    }
 }
 
 #[test]
 fn another_seed_is_another_run() {
-    assert_ne!(day(5, false, "").last(), day(6, false, "").last());
+    for level in LEVELS {
+        assert_ne!(day(level, 5, false, "").last(), day(level, 6, false, "").last(), "{level}");
+    }
 }

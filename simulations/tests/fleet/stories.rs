@@ -3,7 +3,7 @@
 use pangea_peers::api as peers;
 use pangea_protocols::{PeerId, encoded::Profile, time::Time};
 use pangea_simulations::{
-    fleet::{Fleet, Options},
+    fleet::{Fleet, Level, Options},
     plan::{Act, Content, DiskFate, Do, Fault, Nat, Node, Operation, Plan, Region, TierName},
     run::{self, End, Keep},
     tier::Tier,
@@ -65,12 +65,16 @@ fn plan(fault: Option<(Act, u64)>, nat: impl Fn(u32) -> Nat) -> Plan {
     }
 }
 
+/// With QUIC, and on streams without it.
 fn must_succeed(plan: &Plan) {
-    let (outcome, _) = run::run(plan, Keep::default());
-    assert!(outcome.is_good(), "{:#?}", outcome.violations);
-    assert_eq!(outcome.operations.len(), plan.operations.len());
-    for operation in &outcome.operations {
-        assert_eq!(operation.end, End::Ok, "{operation:?}");
+    for tier in [TierName::Fleet, TierName::Streams] {
+        let plan = Plan { tier, ..plan.clone() };
+        let (outcome, _) = run::run(&plan, Keep::default());
+        assert!(outcome.is_good(), "{tier:?}: {:#?}", outcome.violations);
+        assert_eq!(outcome.operations.len(), plan.operations.len());
+        for operation in &outcome.operations {
+            assert_eq!(operation.end, End::Ok, "{tier:?}: {operation:?}");
+        }
     }
 }
 
@@ -125,8 +129,13 @@ fn a_calendar_that_is_a_minute_off_does_no_harm() {
 
 #[test]
 fn what_is_left_of_a_crashed_node_ends_and_is_mute() {
+    crash_ten_times(Level::Packets);
+    crash_ten_times(Level::Streams);
+}
+
+fn crash_ten_times(level: Level) {
     let plan = Plan { operations: vec![], ..plan(None, open) };
-    let mut fleet = Fleet::new(&plan, BTreeMap::new(), Options::default()).unwrap();
+    let mut fleet = Fleet::new(&plan, BTreeMap::new(), Options { level, ..Options::default() }).unwrap();
     fleet.start(&plan.nodes[0], [1; 32]);
     fleet.run_until(Time(SECOND));
     let alone = fleet.tasks_alive();

@@ -52,6 +52,7 @@ mod volume;
 mod writer;
 
 pub use dir_volume::DirVolume;
+pub use entry::{Claim, add_claim};
 pub use inline::InlineDisk;
 use pangea_protocols::{ShardId, disk::Failure};
 use std::{

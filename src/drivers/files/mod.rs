@@ -26,7 +26,7 @@ mod beneath;
 mod fault;
 pub mod handle;
 mod inbox;
-mod names;
+pub mod names;
 mod sink;
 mod source;
 mod stream;

@@ -14,7 +14,10 @@ pub(super) const DEPTH_MAX: usize = 128;
 pub(super) const ENTRIES_MAX: usize = 1_000_000;
 
 /// Accepts one path component of an object, and nothing that could lead elsewhere.
-pub(super) fn check(name: &str) -> Result<(), JobError> {
+///
+/// # Errors
+/// The name is refused.
+pub fn check(name: &str) -> Result<(), JobError> {
     let bad = name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']);
     if bad || name.len() > NAME_BYTES_MAX {
         let shown: String = name.chars().take(80).collect();
@@ -26,7 +29,10 @@ pub(super) fn check(name: &str) -> Result<(), JobError> {
 
 /// Accepts a directory index: every component is checked, paths ascend, no file has another below it, and files follow
 /// each other in the stream from `start` on.
-pub(super) fn check_index(index: &DirectoryIndex, start: u64) -> Result<(), JobError> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_index(index: &DirectoryIndex, start: u64) -> Result<(), JobError> {
     let refuse = |what: &str| {
         Err(JobError::new(ErrorKind::Integrity, format!("the object's directory index {what}: it is refused")))
     };

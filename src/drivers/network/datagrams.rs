@@ -4,6 +4,7 @@
 //! one: what arrives where there is none stays in QUIC's buffer, which drops the oldest.
 
 use super::{
+    connection::DatagramFault,
     metrics::Counters,
     registry::{Link, Use},
 };
@@ -54,7 +55,7 @@ impl DatagramPort {
 
     /// Most bytes of a datagram at present; at least 1,150 on any path QUIC works on.
     pub fn bytes_max(&self) -> usize {
-        self.link.connection.max_datagram_size().unwrap_or(0)
+        self.link.connection.datagram_bytes_max()
     }
 
     /// Sends if there is room now; never blocks, never pushes out an older datagram.
@@ -64,8 +65,8 @@ impl DatagramPort {
     pub fn send(&self, bytes: Bytes) -> Result<(), DatagramError> {
         let needed = bytes.len();
         self.check(needed)?;
-        // The space is asked for first: quinn would drop the oldest datagram without a word.
-        if self.link.connection.datagram_send_buffer_space() < needed {
+        // The space is asked for first: sending would drop the oldest datagram without a word.
+        if self.link.connection.datagram_room() < needed {
             self.counters.datagrams_dropped.add(1);
             return Err(DatagramError::Full);
         }
@@ -84,7 +85,7 @@ impl DatagramPort {
 
     /// The next datagram; `None` once the connection is closed.
     pub async fn receive(&self) -> Option<Bytes> {
-        self.link.connection.read_datagram().await.ok()
+        self.link.connection.read_datagram().await
     }
 
     fn check(&self, bytes: usize) -> Result<(), DatagramError> {
@@ -92,12 +93,10 @@ impl DatagramPort {
         if bytes <= limit { Ok(()) } else { Err(DatagramError::TooLarge { bytes, limit }) }
     }
 
-    fn error(&self, error: quinn::SendDatagramError, bytes: usize) -> DatagramError {
-        match error {
-            quinn::SendDatagramError::TooLarge => DatagramError::TooLarge { bytes, limit: self.bytes_max() },
-            quinn::SendDatagramError::ConnectionLost(_)
-            | quinn::SendDatagramError::UnsupportedByPeer
-            | quinn::SendDatagramError::Disabled => DatagramError::ConnectionLost,
+    fn error(&self, fault: DatagramFault, bytes: usize) -> DatagramError {
+        match fault {
+            DatagramFault::TooLarge => DatagramError::TooLarge { bytes, limit: self.bytes_max() },
+            DatagramFault::Lost => DatagramError::ConnectionLost,
         }
     }
 }

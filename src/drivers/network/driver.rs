@@ -15,6 +15,7 @@ use super::{
     behaviour::{Behaviour, BehaviourEvent},
     codes,
     config::NetworkConfig,
+    connection::{Closed, Endpoint},
     dialing::Dials,
     discovery::Discovery,
     inbound::Inbound,
@@ -51,7 +52,7 @@ pub(super) struct Parts {
     pub local: PeerId,
     pub config: NetworkConfig,
     pub swarm: Swarm<Behaviour>,
-    pub endpoints: Vec<quinn::Endpoint>,
+    pub endpoints: Vec<Arc<dyn Endpoint>>,
     pub registry: Arc<Registry>,
     pub counters: Arc<Counters>,
     pub outbox: Outbox,
@@ -67,7 +68,7 @@ pub(super) struct Driver {
     local: PeerId,
     pub(super) config: NetworkConfig,
     pub(super) swarm: Swarm<Behaviour>,
-    endpoints: Vec<quinn::Endpoint>,
+    endpoints: Vec<Arc<dyn Endpoint>>,
     registry: Arc<Registry>,
     pub(super) counters: Arc<Counters>,
     pub(super) outbox: Outbox,
@@ -282,9 +283,9 @@ impl Driver {
         self.outbound.pump(peer);
     }
 
-    fn on_link_down(&mut self, link: &Arc<Link>, reason: &quinn::ConnectionError) {
+    fn on_link_down(&mut self, link: &Arc<Link>, reason: &Closed) {
         let peer = link.peer;
-        tracing::debug!(%peer, reason = %codes::describe(reason), "disconnected");
+        tracing::debug!(%peer, %reason, "disconnected");
         let Some(links) = self.links.get_mut(&peer) else { return };
         links.retain(|other| other.id != link.id);
         if let Some(last) = links.last() {
@@ -296,7 +297,7 @@ impl Driver {
         }
         if link.pangea && self.links.remove(&peer).is_some() {
             let dismissed = codes::is_dismissal(reason);
-            self.outbox.push(Event::Disconnected { peer, reason: codes::describe(reason), dismissed });
+            self.outbox.push(Event::Disconnected { peer, reason: reason.to_string(), dismissed });
             self.fail_waiting(peer, SendError::ConnectionLost);
         }
     }
@@ -350,17 +351,17 @@ impl Driver {
     async fn on_shutdown(mut self, done: Option<oneshot::Sender<()>>) {
         self.outbound.close();
         for link in self.registry.links() {
-            codes::close(&link.connection, codes::SHUTDOWN);
+            link.connection.close(codes::SHUTDOWN);
         }
         for peer in self.outbound.peers() {
             self.fail_waiting(peer, SendError::ConnectionLost);
         }
         for endpoint in &self.endpoints {
-            endpoint.close(codes::SHUTDOWN, b"");
+            endpoint.close(codes::SHUTDOWN);
         }
         let endpoints = std::mem::take(&mut self.endpoints);
         let farewell = async {
-            futures::future::join_all(endpoints.iter().map(quinn::Endpoint::wait_idle)).await;
+            futures::future::join_all(endpoints.iter().map(|endpoint| endpoint.idle())).await;
             // Flying frames end with their connections; the actors hear of each.
             while !self.outbound.peers().is_empty() {
                 let Some(report) = self.reports.recv().await else { break };
@@ -390,9 +391,9 @@ impl Driver {
 /// An older connection must prove first that it is alive: a peer that crashed and dialled again soon looks like one
 /// that dialled at the same time, and its old connection says nothing more. Keep-alives make a living one talk.
 async fn retire(link: Arc<Link>, stays: Arc<Link>) {
-    let heard = stays.heard();
-    while stays.id < link.id && stays.heard() == heard {
-        if stays.connection.close_reason().is_some() || link.connection.close_reason().is_some() {
+    let heard = stays.connection.heard();
+    while stays.id < link.id && stays.connection.heard() == heard {
+        if stays.connection.why_closed().is_some() || link.connection.why_closed().is_some() {
             return;
         }
         sleep(ALIVE_POLL).await;
@@ -404,17 +405,13 @@ async fn retire(link: Arc<Link>, stays: Arc<Link>) {
     sleep(RETIRE_AFTER.max(link.connection.rtt() * 4)).await;
     link.unused().await;
     if link.is_retiring() {
-        codes::close(&link.connection, codes::DUPLICATE);
+        link.connection.close(codes::DUPLICATE);
     }
 }
 
 /// The connection was closed because another one stays.
 fn was_duplicate(link: &Link) -> bool {
-    match link.connection.close_reason() {
-        Some(quinn::ConnectionError::ApplicationClosed(close)) => close.error_code == codes::DUPLICATE,
-        Some(quinn::ConnectionError::LocallyClosed) => link.is_retiring(),
-        _ => false,
-    }
+    link.connection.why_closed().is_some_and(|reason| codes::is_duplicate(&reason, link.is_retiring()))
 }
 
 async fn sleep_until(at: Option<tokio::time::Instant>) {

@@ -6,6 +6,7 @@
 use super::{
     codes,
     config::Limits,
+    connection::{Closed, RecvStream},
     flights::Flights,
     metrics::Counters,
     outbox::Deliveries,
@@ -59,7 +60,7 @@ impl Inbound {
         care.0.end().await;
     }
 
-    async fn accept(self: &Arc<Self>, link: &Arc<Link>) -> quinn::ConnectionError {
+    async fn accept(self: &Arc<Self>, link: &Arc<Link>) -> Closed {
         let share = Arc::new(Semaphore::new(self.limits.receive_bytes_per_peer_max / BUDGET_UNIT_BYTES));
         let mut streams = JoinSet::new();
         let reason = loop {
@@ -81,7 +82,7 @@ impl Inbound {
         reason
     }
 
-    async fn receive(self: Arc<Self>, link: Arc<Link>, stream: quinn::RecvStream, share: Arc<Semaphore>) {
+    async fn receive(self: Arc<Self>, link: Arc<Link>, stream: Box<dyn RecvStream>, share: Arc<Semaphore>) {
         let _use = link.hold();
         let mut reader = Reader::new(stream, self.limits.receive_stall);
         match self.read(&mut reader, &share).await {
@@ -185,7 +186,7 @@ impl From<WireError> for Fault {
 
 /// A stream that must make progress.
 struct Reader {
-    stream: quinn::RecvStream,
+    stream: Box<dyn RecvStream>,
     stall: Duration,
     /// Set when something must be waited for.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -196,7 +197,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(stream: quinn::RecvStream, stall: Duration) -> Self {
+    fn new(stream: Box<dyn RecvStream>, stall: Duration) -> Self {
         Self { stream, stall, deadline: None, progress: 0, ahead: Bytes::new() }
     }
 
@@ -264,10 +265,10 @@ impl Reader {
         loop {
             tokio::select! {
                 biased;
-                read = self.stream.read_chunk(READ_AHEAD_BYTES, true) => {
+                read = self.stream.read_chunk(READ_AHEAD_BYTES) => {
                     let Some(chunk) = read.map_err(|_| Fault::Gone)? else { return Ok(false) };
-                    self.progress += chunk.bytes.len();
-                    self.ahead = chunk.bytes;
+                    self.progress += chunk.len();
+                    self.ahead = chunk;
                     return Ok(true);
                 }
                 () = passed(&mut self.deadline, self.stall) => self.on_deadline()?,
@@ -284,9 +285,8 @@ impl Reader {
         Ok(())
     }
 
-    fn stop(&mut self, code: quinn::VarInt) {
-        // Fails only if the stream is over already.
-        let _ = self.stream.stop(code);
+    fn stop(&mut self, code: u32) {
+        self.stream.stop(code);
     }
 }
 

@@ -12,7 +12,8 @@
 //! |---|---|
 //! | `config.rs` | what a user may set; every limit and what happens at it; errors of the start |
 //! | `tls.rs`, `certificate.rs`, `endpoint.rs` | identity, ciphers, sockets, QUIC tuning; [`Sockets`] is where a simulator plugs in |
-//! | `transport.rs`, `muxer.rs` | the libp2p transport on quinn |
+//! | `connection.rs`, `quic.rs` | what the driver asks of a connection, and QUIC's answer; [`Carrier`] is where a simulator of streams plugs in |
+//! | `transport.rs`, `muxer.rs` | the libp2p transport on those |
 //! | `registry.rs`, `keep_alive.rs` | which connections exist, their limits, whether they are in use |
 //! | `behaviour.rs`, `record_store.rs` | the libp2p protocols, and the bounded store of provider records |
 //! | `driver.rs`, `dialing.rs`, `discovery.rs` | the task that owns the swarm |
@@ -38,6 +39,7 @@ mod behaviour;
 mod certificate;
 mod codes;
 mod config;
+mod connection;
 mod datagrams;
 mod dialing;
 mod discovery;
@@ -51,12 +53,17 @@ mod metrics;
 mod muxer;
 mod outbound;
 mod outbox;
+mod quic;
 mod record_store;
 mod registry;
 mod tls;
 mod transport;
 
 pub use config::{Limits, NetworkConfig, NetworkError};
+pub use connection::{
+    Carrier, Closed, Connection, DatagramFault, Endpoint, Handshake, Incoming, LinkError, Pair, ReadError, RecvStream,
+    SendStream, WriteError,
+};
 pub use datagrams::{DatagramError, DatagramPort};
 pub use endpoint::{Quic, Sockets, SystemSockets};
 pub use metrics::Metrics;
@@ -73,6 +80,7 @@ use pangea_protocols::{
     PeerId,
     net::{Command, Event},
 };
+use quic::QuicCarrier;
 use registry::Registry;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{
@@ -124,23 +132,47 @@ pub async fn start_on(
     config: NetworkConfig,
     events: Port<Event>,
 ) -> Result<(NetworkHandle, Port<Command>), NetworkError> {
-    let runtime = Handle::try_current().map_err(|_| NetworkError::NoRuntime)?;
     // Wipes `secret`.
     let identity = Keypair::ed25519_from_bytes(&mut secret).map_err(NetworkError::identity)?;
+    let carrier = QuicCarrier::new(Quic::new(&identity)?, sockets);
+    launch(Arc::new(carrier), &identity, config, events)
+}
+
+/// As [`start`], on connections that are not QUIC's: a simulator's. The carrier must speak for the same identity.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_carried(
+    carrier: Arc<dyn Carrier>,
+    mut secret: [u8; 32],
+    config: NetworkConfig,
+    events: Port<Event>,
+) -> Result<(NetworkHandle, Port<Command>), NetworkError> {
+    // Wipes `secret`.
+    let identity = Keypair::ed25519_from_bytes(&mut secret).map_err(NetworkError::identity)?;
+    launch(carrier, &identity, config, events)
+}
+
+fn launch(
+    carrier: Arc<dyn Carrier>,
+    identity: &Keypair,
+    config: NetworkConfig,
+    events: Port<Event>,
+) -> Result<(NetworkHandle, Port<Command>), NetworkError> {
+    let runtime = Handle::try_current().map_err(|_| NetworkError::NoRuntime)?;
     let local = address::from_libp2p(&identity.public().to_peer_id())
         .ok_or_else(|| NetworkError::Identity("not an Ed25519 key".to_owned()))?;
     let counters = Arc::<Counters>::default();
     let (registry, changes) = Registry::new(config.limits.clone(), Arc::clone(&counters));
-    let quic = Arc::new(Quic::new(&identity)?);
 
     let mut endpoints = Vec::new();
     for address in &config.listen {
-        let bound = quic.bind(sockets.as_ref(), *address, true);
+        let bound = carrier.bind(*address, true);
         endpoints.push(bound.map_err(|error| NetworkError::listen(*address, error))?);
     }
     let transport =
-        PangeaTransport::new(quic, sockets, Arc::clone(&registry), config.limits.handshake_timeout, endpoints.clone());
-    let behaviour = Behaviour::new(&identity, &config, Arc::clone(&registry))?;
+        PangeaTransport::new(carrier, Arc::clone(&registry), config.limits.handshake_timeout, endpoints.clone());
+    let behaviour = Behaviour::new(identity, &config, Arc::clone(&registry))?;
     let tasks = runtime.clone();
     let swarm_config = swarm::Config::with_executor(move |task| {
         tasks.spawn(task);
@@ -216,11 +248,11 @@ fn command_port(commands: mpsc::Sender<Command>, outbound: &Arc<Outbound>) -> Po
 fn listen(
     swarm: &mut Swarm<Behaviour>,
     config: &NetworkConfig,
-    endpoints: &[quinn::Endpoint],
+    endpoints: &[Arc<dyn Endpoint>],
 ) -> Result<Vec<SocketAddr>, NetworkError> {
     let mut addresses = Vec::new();
     for (endpoint, wanted) in endpoints.iter().zip(&config.listen) {
-        let local = endpoint.local_addr().map_err(|error| NetworkError::listen(*wanted, error))?;
+        let local = endpoint.local_address().map_err(|error| NetworkError::listen(*wanted, error))?;
         swarm
             .listen_on(address::to_multiaddr(local))
             .map_err(|error| NetworkError::listen(*wanted, std::io::Error::other(error)))?;
@@ -251,7 +283,7 @@ impl NetworkHandle {
 
     /// The QUIC connection to a peer that speaks `pangea/1`, for measurements. Bidirectional streams belong to the swarm.
     pub fn raw_connection(&self, peer: PeerId) -> Option<quinn::Connection> {
-        self.registry.link(peer).map(|link| link.connection.clone())
+        self.registry.link(peer)?.connection.quic()
     }
 
     /// Takes the datagrams of the connection to a peer; the connection stays open while the port lives.

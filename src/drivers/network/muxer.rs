@@ -1,4 +1,4 @@
-//! One QUIC connection as the swarm sees it: bidirectional streams only.
+//! One connection as the swarm sees it: bidirectional streams only.
 //!
 //! Unidirectional streams and datagrams of the same connection are moved elsewhere (`outbound.rs`, `inbound.rs`,
 //! `datagrams.rs`). **Invariant:** bidirectional streams are opened here and nowhere else, because the muxer of the
@@ -6,6 +6,7 @@
 
 use super::{
     address, codes,
+    connection::{Closed, Connection, Pair, RecvStream, SendStream},
     registry::{Established, Registry},
 };
 use futures::{FutureExt, future::BoxFuture, ready};
@@ -17,26 +18,24 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-type Pair = (quinn::SendStream, quinn::RecvStream);
-type Opening = BoxFuture<'static, Result<Pair, quinn::ConnectionError>>;
+type Opening = BoxFuture<'static, Result<Pair, Closed>>;
 
 /// A connection with a finished handshake.
 pub struct Muxer {
-    connection: quinn::Connection,
+    connection: Arc<dyn Connection>,
     registry: Arc<Registry>,
     /// Until the swarm has taken the connection on.
     established: Option<Established>,
     inbound: Option<Opening>,
     outbound: Option<Opening>,
-    closing: Option<BoxFuture<'static, quinn::ConnectionError>>,
+    closing: Option<BoxFuture<'static, Closed>>,
     remote: SocketAddr,
 }
 
 impl Muxer {
     pub(super) fn new(established: Established, registry: Arc<Registry>) -> Self {
-        let connection = established.connection.clone();
+        let connection = Arc::clone(&established.connection);
         let remote = connection.remote_address();
         Self {
             connection,
@@ -53,16 +52,16 @@ impl Muxer {
 impl Drop for Muxer {
     fn drop(&mut self) {
         // The registry holds clones of the connection, so that dropping this one alone would not close it.
-        codes::close(&self.connection, codes::CLOSED);
+        self.connection.close(codes::CLOSED);
     }
 }
 
 impl StreamMuxer for Muxer {
     type Substream = Substream;
-    type Error = quinn::ConnectionError;
+    type Error = Closed;
 
     fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Substream, Self::Error>> {
-        let connection = self.connection.clone();
+        let connection = Arc::clone(&self.connection);
         let opening = self.inbound.get_or_insert_with(|| async move { connection.accept_bi().await }.boxed());
         let pair = ready!(opening.poll_unpin(cx));
         self.inbound = None;
@@ -70,7 +69,7 @@ impl StreamMuxer for Muxer {
     }
 
     fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Substream, Self::Error>> {
-        let connection = self.connection.clone();
+        let connection = Arc::clone(&self.connection);
         let opening = self.outbound.get_or_insert_with(|| async move { connection.open_bi().await }.boxed());
         let pair = ready!(opening.poll_unpin(cx));
         self.outbound = None;
@@ -91,13 +90,13 @@ impl StreamMuxer for Muxer {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        let connection = self.connection.clone();
+        let connection = Arc::clone(&self.connection);
         let closing = self.closing.get_or_insert_with(|| {
-            codes::close(&connection, codes::CLOSED);
+            connection.close(codes::CLOSED);
             async move { connection.closed().await }.boxed()
         });
         Poll::Ready(match ready!(closing.poll_unpin(cx)) {
-            quinn::ConnectionError::LocallyClosed => Ok(()),
+            Closed::Here => Ok(()),
             error => Err(error),
         })
     }
@@ -105,8 +104,8 @@ impl StreamMuxer for Muxer {
 
 /// One bidirectional stream.
 pub struct Substream {
-    send: quinn::SendStream,
-    receive: quinn::RecvStream,
+    send: Box<dyn SendStream>,
+    receive: Box<dyn RecvStream>,
     /// How closing went: libp2p may close twice, QUIC finishes once.
     closed: Option<Result<(), io::ErrorKind>>,
 }
@@ -119,15 +118,13 @@ impl Substream {
 
 impl futures::AsyncRead for Substream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(bytes);
-        ready!(AsyncRead::poll_read(Pin::new(&mut self.receive), cx, &mut buffer))?;
-        Poll::Ready(Ok(buffer.filled().len()))
+        self.receive.poll_read(cx, bytes).map_err(Into::into)
     }
 }
 
 impl futures::AsyncWrite for Substream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(Pin::new(&mut self.send), cx, bytes)
+        self.send.poll_write(cx, bytes).map_err(Into::into)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -135,11 +132,11 @@ impl futures::AsyncWrite for Substream {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_close(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(outcome) = self.closed {
             return Poll::Ready(outcome.map_err(Into::into));
         }
-        let outcome = ready!(AsyncWrite::poll_shutdown(Pin::new(&mut self.send), cx));
+        let outcome = self.send.finish().map_err(io::Error::from);
         self.closed = Some(match &outcome {
             Ok(()) => Ok(()),
             Err(error) => Err(error.kind()),

@@ -8,6 +8,7 @@
 use super::{
     codes,
     config::Limits,
+    connection::WriteError,
     lanes::{Ended, Lanes, Parcel},
     metrics::Counters,
     outbox::Deliveries,
@@ -195,31 +196,29 @@ async fn send(
         stream = link.connection.open_uni() => stream.map_err(|_| SendError::ConnectionLost)?,
     };
     let sending = async {
-        stream.set_priority(priority(parcel.class)).map_err(|_| SendError::ConnectionLost)?;
+        stream.set_priority(priority(parcel.class));
         let mut parts = [parcel.head, parcel.body];
         let parts = if parts[1].is_empty() { &mut parts[..1] } else { &mut parts[..] };
-        stream.write_all_chunks(parts).await.map_err(|error| match error {
-            quinn::WriteError::Stopped(_) => SendError::Refused,
-            _ => SendError::ConnectionLost,
-        })?;
-        stream.finish().map_err(|_| SendError::ConnectionLost)?;
+        stream.write_all_chunks(parts).await?;
+        stream.finish()?;
         written();
-        match stream.stopped().await {
-            Ok(None) => Ok(()),
-            Ok(Some(_)) => Err(SendError::Refused),
-            Err(_) => Err(SendError::ConnectionLost),
-        }
+        stream.delivered().await?;
+        Ok::<_, WriteError>(())
     };
     let outcome = tokio::select! {
         biased;
         outcome = sending => Some(outcome),
         Ok(()) = &mut cancelled => None,
     };
-    outcome.unwrap_or_else(|| {
-        // Fails only if everything was acknowledged in the meantime.
-        let _ = stream.reset(codes::CANCELLED);
-        Err(SendError::Cancelled)
-    })
+    match outcome {
+        Some(Ok(())) => Ok(()),
+        Some(Err(WriteError::Stopped)) => Err(SendError::Refused),
+        Some(Err(WriteError::Lost)) => Err(SendError::ConnectionLost),
+        None => {
+            stream.reset(codes::CANCELLED);
+            Err(SendError::Cancelled)
+        }
+    }
 }
 
 /// libp2p's own streams are at 0: they must not wait behind shards, nor requests behind them.

@@ -4,7 +4,12 @@
 //! Not the swarm's own list: unidirectional streams and datagrams do not pass through the swarm, so whoever moves
 //! them finds the connection here.
 
-use super::{config::Limits, flights::Flights, metrics::Counters};
+use super::{
+    config::Limits,
+    connection::{Closed, Connection},
+    flights::Flights,
+    metrics::Counters,
+};
 use pangea_protocols::PeerId;
 use std::{
     collections::BTreeMap,
@@ -44,7 +49,7 @@ pub enum Change {
     /// The swarm has taken a connection on.
     Up(Arc<Link>),
     /// It is closed, and nothing that came over it is still being read.
-    Down(Arc<Link>, quinn::ConnectionError),
+    Down(Arc<Link>, Closed),
 }
 
 /// What to do with an incoming connection.
@@ -107,8 +112,8 @@ impl Registry {
             id,
             peer: established.peer,
             remote: established.connection.remote_address(),
-            inbound: established.connection.side() == quinn::Side::Server,
-            pangea: established.pangea,
+            inbound: established.connection.is_inbound(),
+            pangea: established.connection.speaks_pangea(),
             since: Instant::now(),
             activity: Arc::clone(state.activities.entry(established.peer).or_default()),
             connection: established.connection,
@@ -127,7 +132,7 @@ impl Registry {
     }
 
     /// Tells the driver that a connection is over.
-    pub fn closed(&self, link: Arc<Link>, reason: quinn::ConnectionError) {
+    pub fn closed(&self, link: Arc<Link>, reason: Closed) {
         if self.state().remove(&link) {
             self.counters.connections.sub(1);
         }
@@ -231,10 +236,8 @@ impl Drop for Seat {
 pub struct Established {
     /// Who.
     pub peer: PeerId,
-    /// Negotiated `pangea/1`.
-    pub pangea: bool,
     /// The connection.
-    pub connection: quinn::Connection,
+    pub connection: Arc<dyn Connection>,
     /// Its place under the limits.
     pub seat: Seat,
 }
@@ -254,7 +257,7 @@ pub struct Link {
     /// When the swarm took it on.
     pub since: Instant,
     /// The connection.
-    pub connection: quinn::Connection,
+    pub connection: Arc<dyn Connection>,
     activity: Arc<Activity>,
     uses: AtomicUsize,
     quiet: Notify,
@@ -282,11 +285,6 @@ impl Link {
             }
             quiet.await;
         }
-    }
-
-    /// Datagrams that came over it.
-    pub fn heard(&self) -> u64 {
-        self.connection.stats().udp_rx.datagrams
     }
 
     /// New streams avoid the connection: another one to the same peer stays.

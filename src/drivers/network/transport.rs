@@ -1,4 +1,4 @@
-//! The libp2p transport on our own QUIC endpoints.
+//! The libp2p transport on our own endpoints.
 //!
 //! One endpoint per listening socket; the same sockets dial, so that routers see one port. What happens on a
 //! connection afterwards is the muxer's and the streams' affair. Hole punching (a dial in the role of the listener)
@@ -6,10 +6,9 @@
 
 use super::{
     address,
-    endpoint::{Quic, Sockets},
+    connection::{Carrier, Endpoint, Handshake, Incoming, LinkError},
     muxer::Muxer,
     registry::{Admission, Established, Registry, Seat},
-    tls,
 };
 use futures::{FutureExt, future::BoxFuture};
 use if_watch::{IfEvent, tokio::IfWatcher};
@@ -30,29 +29,6 @@ use std::{
     time::Duration,
 };
 
-/// Why a connection did not come about.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    /// The socket failed.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// The dial was refused locally.
-    #[error(transparent)]
-    Connect(#[from] quinn::ConnectError),
-    /// The handshake failed.
-    #[error(transparent)]
-    Connection(#[from] quinn::ConnectionError),
-    /// The handshake took too long.
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
-    /// The certificate names no Ed25519 identity.
-    #[error("the peer has no Ed25519 identity")]
-    Identity,
-    /// The node has its fill of connections.
-    #[error("this node has reached its limit of connections")]
-    TooMany,
-}
-
 impl From<LinkError> for TransportError<LinkError> {
     fn from(error: LinkError) -> Self {
         TransportError::Other(error)
@@ -65,15 +41,14 @@ type Event = TransportEvent<Upgrade, LinkError>;
 
 /// Listens and dials.
 pub struct PangeaTransport {
-    quic: Arc<Quic>,
-    sockets: Arc<dyn Sockets>,
+    carrier: Arc<dyn Carrier>,
     registry: Arc<Registry>,
     handshake_timeout: Duration,
     /// Bound before the swarm exists, so that a taken port is an error of the start.
-    bound: Vec<quinn::Endpoint>,
+    bound: Vec<Arc<dyn Endpoint>>,
     listeners: Vec<Listener>,
     /// Client-only endpoints, IPv4 and IPv6, made when no listener can reach an address.
-    dialers: [Option<quinn::Endpoint>; 2],
+    dialers: [Option<Arc<dyn Endpoint>>; 2],
     events: VecDeque<Event>,
     waker: Option<Waker>,
 }
@@ -81,25 +56,23 @@ pub struct PangeaTransport {
 /// One listening endpoint.
 struct Listener {
     id: ListenerId,
-    endpoint: quinn::Endpoint,
+    endpoint: Arc<dyn Endpoint>,
     local: SocketAddr,
     /// For a socket that listens everywhere: which addresses that means.
     interfaces: Option<IfWatcher>,
-    accepting: BoxFuture<'static, Option<quinn::Incoming>>,
+    accepting: BoxFuture<'static, Box<dyn Incoming>>,
 }
 
 impl PangeaTransport {
     /// A transport on endpoints that are already bound; each is used by the `listen_on` of its address.
     pub fn new(
-        quic: Arc<Quic>,
-        sockets: Arc<dyn Sockets>,
+        carrier: Arc<dyn Carrier>,
         registry: Arc<Registry>,
         handshake_timeout: Duration,
-        bound: Vec<quinn::Endpoint>,
+        bound: Vec<Arc<dyn Endpoint>>,
     ) -> Self {
         Self {
-            quic,
-            sockets,
+            carrier,
             registry,
             handshake_timeout,
             bound,
@@ -110,16 +83,16 @@ impl PangeaTransport {
         }
     }
 
-    fn endpoint_on(&mut self, address: SocketAddr) -> io::Result<quinn::Endpoint> {
-        let known = self.bound.iter().position(|endpoint| endpoint.local_addr().is_ok_and(|local| local == address));
+    fn endpoint_on(&mut self, address: SocketAddr) -> io::Result<Arc<dyn Endpoint>> {
+        let known = self.bound.iter().position(|endpoint| endpoint.local_address().is_ok_and(|local| local == address));
         match known {
             Some(at) => Ok(self.bound.swap_remove(at)),
-            None => self.quic.bind(self.sockets.as_ref(), address, true),
+            None => self.carrier.bind(address, true),
         }
     }
 
     /// The listening socket that can reach `remote`, or a client-only one.
-    fn endpoint_for(&mut self, remote: SocketAddr, port: PortUse) -> io::Result<quinn::Endpoint> {
+    fn endpoint_for(&mut self, remote: SocketAddr, port: PortUse) -> io::Result<Arc<dyn Endpoint>> {
         let reaches = |listener: &&Listener| {
             let local = listener.local.ip();
             let family = local.is_ipv4() == remote.is_ipv4() || local == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
@@ -128,31 +101,29 @@ impl PangeaTransport {
         if port == PortUse::Reuse
             && let Some(listener) = self.listeners.iter().find(reaches)
         {
-            return Ok(listener.endpoint.clone());
+            return Ok(Arc::clone(&listener.endpoint));
         }
         let any = match remote {
             SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
         };
         if port == PortUse::New {
-            return self.quic.bind(self.sockets.as_ref(), any, false);
+            return self.carrier.bind(any, false);
         }
         let slot = &mut self.dialers[usize::from(remote.is_ipv6())];
         if slot.is_none() {
-            *slot = Some(self.quic.bind(self.sockets.as_ref(), any, false)?);
+            *slot = Some(self.carrier.bind(any, false)?);
         }
         slot.clone().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// Decides about an incoming connection; `None` if it was turned away.
-    fn on_incoming(&self, incoming: quinn::Incoming, listener: ListenerId, local: SocketAddr) -> Option<Event> {
+    fn on_incoming(&self, incoming: Box<dyn Incoming>, listener: ListenerId, local: SocketAddr) -> Option<Event> {
         let remote = incoming.remote_address();
-        let seat = match self.registry.admit(remote.ip(), incoming.remote_address_validated()) {
+        let seat = match self.registry.admit(remote.ip(), incoming.is_validated()) {
             Admission::Accept(seat) => seat,
             Admission::Retry => {
-                if let Err(error) = incoming.retry() {
-                    error.into_incoming().refuse();
-                }
+                incoming.retry();
                 return None;
             }
             Admission::Refuse => {
@@ -160,10 +131,10 @@ impl PangeaTransport {
                 return None;
             }
         };
-        let connecting = incoming.accept_with(self.quic.server_for(remote.ip())).ok()?;
+        let handshake = incoming.accept()?;
         Some(TransportEvent::Incoming {
             listener_id: listener,
-            upgrade: upgrade(connecting, seat, Arc::clone(&self.registry), self.handshake_timeout),
+            upgrade: upgrade(handshake, seat, Arc::clone(&self.registry), self.handshake_timeout),
             local_addr: address::to_multiaddr(local),
             send_back_addr: address::to_multiaddr(remote),
         })
@@ -185,7 +156,7 @@ impl Transport for PangeaTransport {
     fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<LinkError>> {
         let socket = address::to_socket(&address).ok_or(TransportError::MultiaddrNotSupported(address))?;
         let endpoint = self.endpoint_on(socket).map_err(LinkError::from)?;
-        let local = endpoint.local_addr().map_err(LinkError::from)?;
+        let local = endpoint.local_address().map_err(LinkError::from)?;
         let interfaces = if local.ip().is_unspecified() {
             Some(IfWatcher::new().map_err(LinkError::from)?)
         } else {
@@ -202,7 +173,7 @@ impl Transport for PangeaTransport {
     fn remove_listener(&mut self, id: ListenerId) -> bool {
         let Some(at) = self.listeners.iter().position(|listener| listener.id == id) else { return false };
         // Connections of the endpoint live on; it only stops to accept.
-        self.listeners.swap_remove(at).endpoint.set_server_config(None);
+        self.listeners.swap_remove(at).endpoint.stop_accepting();
         self.events.push_back(TransportEvent::ListenerClosed { listener_id: id, reason: Ok(()) });
         self.wake();
         true
@@ -215,14 +186,7 @@ impl Transport for PangeaTransport {
         };
         let seat = self.registry.seat_for_dial().ok_or(LinkError::TooMany)?;
         let endpoint = self.endpoint_for(remote, options.port_use).map_err(LinkError::from)?;
-        let config = self.quic.client_for(remote.ip());
-        let (registry, timeout) = (Arc::clone(&self.registry), self.handshake_timeout);
-        Ok(async move {
-            // The name is not verified: the certificate proves a key, not a name. One letter keeps the packet small.
-            let connecting = endpoint.connect_with(config, remote, "l")?;
-            upgrade(connecting, seat, registry, timeout).await
-        }
-        .boxed())
+        Ok(upgrade(endpoint.connect(remote), seat, Arc::clone(&self.registry), self.handshake_timeout))
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Event> {
@@ -235,7 +199,7 @@ impl Transport for PangeaTransport {
             if let Some(event) = listener.poll_interfaces(cx) {
                 return Poll::Ready(event);
             }
-            while let Poll::Ready(Some(incoming)) = transport.listeners[at].accepting.poll_unpin(cx) {
+            while let Poll::Ready(incoming) = transport.listeners[at].accepting.poll_unpin(cx) {
                 let listener = &mut transport.listeners[at];
                 listener.accepting = accept(&listener.endpoint);
                 let (id, local) = (listener.id, listener.local);
@@ -274,11 +238,11 @@ impl Listener {
     }
 }
 
-fn accept(endpoint: &quinn::Endpoint) -> BoxFuture<'static, Option<quinn::Incoming>> {
-    let endpoint = endpoint.clone();
+fn accept(endpoint: &Arc<dyn Endpoint>) -> BoxFuture<'static, Box<dyn Incoming>> {
+    let accepting = endpoint.accept();
     async move {
-        match endpoint.accept().await {
-            Some(incoming) => Some(incoming),
+        match accepting.await {
+            Some(incoming) => incoming,
             // The endpoint is closed: nothing more will ever come, and asking again would spin.
             None => std::future::pending().await,
         }
@@ -286,15 +250,13 @@ fn accept(endpoint: &quinn::Endpoint) -> BoxFuture<'static, Option<quinn::Incomi
     .boxed()
 }
 
-fn upgrade(connecting: quinn::Connecting, seat: Seat, registry: Arc<Registry>, timeout: Duration) -> Upgrade {
+fn upgrade(handshake: Handshake, seat: Seat, registry: Arc<Registry>, timeout: Duration) -> Upgrade {
     async move {
-        let connection = tokio::time::timeout(timeout, connecting).await.map_err(|_| LinkError::Timeout(timeout))??;
+        let connection = tokio::time::timeout(timeout, handshake).await.map_err(|_| LinkError::Timeout(timeout))??;
         seat.handshake_done();
-        let identity = tls::peer_of(&connection).ok_or(LinkError::Identity)?;
-        let peer = address::from_libp2p(&identity).ok_or(LinkError::Identity)?;
-        let pangea = tls::speaks_pangea(&connection);
-        let established = Established { peer, pangea, connection, seat };
-        Ok((identity, Muxer::new(established, registry)))
+        let peer = connection.peer().ok_or(LinkError::Identity)?;
+        let identity = address::to_libp2p(peer).ok_or(LinkError::Identity)?;
+        Ok((identity, Muxer::new(Established { peer, connection, seat }, registry)))
     }
     .boxed()
 }

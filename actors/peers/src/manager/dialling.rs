@@ -31,6 +31,7 @@ impl PeerManager {
     pub(super) fn on_maintain(&mut self, cx: &mut Cx<'_, Self>) {
         self.cancel_round(cx);
         self.expire(cx);
+        self.see_off(cx);
         self.trim(cx);
         self.dial(cx);
         self.exchange(cx);
@@ -172,8 +173,13 @@ impl PeerManager {
         }
     }
 
-    /// Time to the next round: until somebody may be dialled, if anybody is wanted.
+    /// Time to the next round: until a guest must go, or somebody may be dialled, if anybody is wanted.
     fn next_round(&self, now: Time) -> Duration {
+        let leave = self.guests.next_leave().map_or(LONGEST, |at| at.since(now));
+        self.next_dials(now).min(leave)
+    }
+
+    fn next_dials(&self, now: Time) -> Duration {
         if !self.wants_peers() {
             return LONGEST;
         }

@@ -23,6 +23,8 @@ use std::time::Duration;
 
 /// Peers are asked this often (± 25%), and this many at a time.
 const EVERY: Duration = Duration::from_secs(180);
+/// By a node that has fewer connections than it wants, this often.
+const EVERY_LACKING: Duration = Duration::from_secs(45);
 const ASKED: usize = 3;
 /// An answer after this time is unasked for.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
@@ -42,7 +44,8 @@ impl PeerManager {
         if now < self.next_exchange {
             return;
         }
-        self.next_exchange = now + crate::backoff::jittered(EVERY, cx.rng("pex"));
+        let every = if self.book.connected_len() < self.config.target { EVERY_LACKING } else { EVERY };
+        self.next_exchange = now + crate::backoff::jittered(every, cx.rng("pex"));
         let mut peers: Vec<PeerId> = self.book.connected().map(|peer| peer.record.peer).collect();
         cx.rng("pex").shuffle(&mut peers);
         peers.truncate(ASKED);
@@ -63,12 +66,15 @@ impl PeerManager {
 
     pub(super) fn on_pex(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, frame: Frame) {
         let now = cx.now();
-        let Message::Pex(message) = frame.message else {
-            return self.on_violation(cx, peer, "a frame of another protocol came as peer exchange");
-        };
         if peer == self.me {
             return;
         }
+        if self.guests.contains(peer) {
+            return self.on_guest(cx, peer, frame.message);
+        }
+        let Message::Pex(message) = frame.message else {
+            return self.on_violation(cx, peer, "a frame of another protocol came as peer exchange");
+        };
         // Only connected peers send frames: after a restart of this actor, this is how it learns of them again.
         self.on_connected(cx, peer, None, true);
         let Some(found) = self.book.touch(peer).filter(|found| found.session.is_some()) else { return };
@@ -81,7 +87,7 @@ impl PeerManager {
         }
     }
 
-    fn on_ask(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, max: u8, own: Option<PeerRecord>) {
+    pub(super) fn on_ask(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, max: u8, own: Option<PeerRecord>) {
         if let Some(record) = own {
             if record.peer != peer {
                 return self.on_violation(cx, peer, "introduced itself with the record of another peer");

@@ -1,6 +1,6 @@
 //! Connections that come, go or do not come about.
 
-use super::PeerManager;
+use super::{PeerManager, guests};
 use crate::{
     api::Out,
     backoff,
@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// A session shorter than this counts as a failed dial: two nodes must not connect and trim each other for ever.
 const SHORT: Duration = Duration::from_secs(30);
+/// Why most connections are refused.
+const FULL: &str = "too many connections";
 /// A peer that the local network announces is dialled within this time, however often it failed before.
 const ANNOUNCED: Duration = Duration::from_secs(5);
 
@@ -35,6 +37,9 @@ impl PeerManager {
         }
         if let Err(why) = self.admit(peer, address.as_ref(), inbound) {
             tracing::debug!(%peer, why, "connection refused");
+            if why == FULL && self.guests.receive(peer, now) {
+                return self.schedule_round(cx, guests::STAY);
+            }
             if !self.config.allows(peer) {
                 cx.emit(Out::Allow { peer, allowed: false });
             }
@@ -80,7 +85,7 @@ impl PeerManager {
             return Ok(());
         }
         if self.book.connected_len() >= self.config.hard_max() {
-            return Err("too many connections");
+            return Err(FULL);
         }
         let prefix = address.and_then(capped_prefix);
         let same = |other: &&crate::book::Peer| other.address().and_then(capped_prefix) == prefix;
@@ -94,6 +99,7 @@ impl PeerManager {
     /// a popular one, such as the bootstrap node of a large network, would be besieged by those whom it let go.
     pub(super) fn on_disconnected(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, dismissed: bool) {
         let (now, unix) = (cx.now(), cx.unix().0);
+        self.guests.remove(peer);
         if planted!("dead-session-kept") {
             return;
         }

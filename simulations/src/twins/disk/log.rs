@@ -1,11 +1,11 @@
 //! What the shards occupy: segments that are appended to, with live and dead bytes, counted as the driver counts them.
 
+use pangea::drivers::disk::Claim;
 use pangea_protocols::{
-    PeerId, ShardId,
+    ShardId,
     codec::{self, Limit},
     disk::{INDEX_BYTES_MIN, INDEX_BYTES_PER_SHARD},
     merkle::StripeProof,
-    wire::store::ShardKind,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -16,14 +16,6 @@ const SEGMENT_HEADER_BYTES: u64 = 32;
 const RECORD_HEADER_BYTES: u64 = 28;
 /// Dead bytes below which a segment is not worth compacting.
 const COMPACT_BYTES_MIN: u64 = 1 << 20;
-
-/// One owner's hold on a shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Claim {
-    pub(super) owner: PeerId,
-    pub(super) kind: ShardKind,
-    pub(super) expires_unix: u64,
-}
 
 /// A record's segment and length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

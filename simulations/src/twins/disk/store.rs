@@ -1,7 +1,8 @@
 //! What a disk holds: shards with their owners, and whether their bytes are those that were written.
 
-use super::log::{Claim, Location, Log, claims_len, gone_len, put_len};
+use super::log::{Location, Log, claims_len, gone_len, put_len};
 use bytes::Bytes;
+use pangea::drivers::disk::{Claim, add_claim};
 use pangea_protocols::{
     PeerId, ShardId,
     disk::{Failure, Meta},
@@ -11,8 +12,6 @@ use pangea_protocols::{
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Most owners of one shard.
-const CLAIMS_MAX: usize = 8;
 /// Forgotten shards that an old backup may still have.
 const GRAVES_MAX: usize = 8;
 
@@ -261,20 +260,6 @@ impl Store {
     pub(super) fn wipe(&mut self, segment_bytes: u32) {
         *self = Self::new(segment_bytes);
     }
-}
-
-/// The claims after `claim` was added: a lease is never shortened, and a root stays one.
-fn add_claim(claims: &[Claim], claim: Claim) -> Result<Vec<Claim>, Failure> {
-    let mut claims = claims.to_vec();
-    if let Some(old) = claims.iter_mut().find(|old| old.owner == claim.owner) {
-        old.expires_unix = old.expires_unix.max(claim.expires_unix);
-        old.kind = if old.kind == ShardKind::Root { old.kind } else { claim.kind };
-    } else if claims.len() < CLAIMS_MAX {
-        claims.push(claim);
-    } else {
-        return Err(Failure::Io(format!("the shard has {CLAIMS_MAX} owners already")));
-    }
-    Ok(claims)
 }
 
 /// Is it this owner's?

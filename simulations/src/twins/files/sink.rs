@@ -2,17 +2,13 @@
 
 use super::{misuse, tree::Tree};
 use bytes::{Bytes, BytesMut};
+use pangea::drivers::files::names;
 use pangea_protocols::{
     files::Layout,
     job::{ErrorKind, JobError},
     manifest::{DirectoryIndex, EntryKind},
 };
 use std::path::{Path, PathBuf};
-
-/// Longest name of a file.
-const NAME_BYTES_MAX: usize = 255;
-/// Most components of an entry's path.
-const DEPTH_MAX: usize = 128;
 
 /// What is being written.
 pub(super) struct OpenSink {
@@ -39,10 +35,10 @@ impl OpenSink {
         let directory = matches!(layout, Layout::Directory(_));
         let inside = path.as_os_str().to_string_lossy().ends_with('/') || (!directory && tree.is_directory(path));
         if inside {
-            check_name(name)?;
+            names::check(name)?;
         }
         if let Layout::Directory(index) = &layout {
-            check_index(index, start)?;
+            names::check_index(index, start)?;
         }
         let path = if inside { path.join(name) } else { path.to_owned() };
         let sink = Self { path, overwrite, layout, start, written: BytesMut::new() };
@@ -122,40 +118,4 @@ fn divide(index: &DirectoryIndex, start: u64, written: &Bytes) -> Result<Divided
         }
     }
     Ok(files)
-}
-
-fn check_name(name: &str) -> Result<(), JobError> {
-    let bad = name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']);
-    if bad || name.len() > NAME_BYTES_MAX {
-        let message = format!("the object contains the file name {name:?}, which is not allowed: it is refused");
-        return Err(JobError::new(ErrorKind::Integrity, message));
-    }
-    Ok(())
-}
-
-/// Paths ascend, no file has another below it, and files follow each other in the stream.
-fn check_index(index: &DirectoryIndex, start: u64) -> Result<(), JobError> {
-    let refuse = |what: &str| {
-        Err(JobError::new(ErrorKind::Integrity, format!("the object's directory index {what}: it is refused")))
-    };
-    let mut end = start;
-    for (n, entry) in index.entries.iter().enumerate() {
-        if entry.path.is_empty() || entry.path.len() > DEPTH_MAX {
-            return refuse("has an entry without a path, or one that is too deep");
-        }
-        entry.path.iter().try_for_each(|name| check_name(name))?;
-        if n > 0 {
-            let before = &index.entries[n - 1].path;
-            if *before >= entry.path || entry.path.starts_with(before) {
-                return refuse("is not in order");
-            }
-        }
-        if let EntryKind::File { offset, len, .. } = entry.kind {
-            match offset.checked_add(len) {
-                Some(after) if offset >= end || len == 0 => end = end.max(after),
-                _ => return refuse("has files that overlap"),
-            }
-        }
-    }
-    Ok(())
 }
