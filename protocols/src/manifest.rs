@@ -9,13 +9,13 @@
 
 use crate::{
     codec::{self, CodecError, Limit},
-    id::{Cid, Hash, PeerId, ShardId},
+    id::{Address, Cid, Hash, PeerId, ShardId},
 };
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 /// Version of the manifest format.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Plaintext bytes of a full frame.
 pub const FRAME_BYTES: usize = 1 << 20;
 /// Bytes by which sealing makes a frame longer: a nonce of 24 in front of the ciphertext, a tag of 16 behind it.
@@ -100,6 +100,15 @@ pub enum Node {
     Inner(Vec<Hash>),
 }
 
+/// Somebody who held something when the object was sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Who.
+    pub peer: PeerId,
+    /// Where the owner reached it, so that a reader need not search for it first. A hint.
+    pub address: Option<Address>,
+}
+
 /// What the owner signs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootBody {
@@ -118,7 +127,7 @@ pub struct RootBody {
     /// Where they are.
     pub content: Content,
     /// Peers that held something when the object was sealed.
-    pub holders: Vec<PeerId>,
+    pub holders: Vec<Holder>,
     /// Encrypted [`Private`].
     pub private: Vec<u8>,
     /// The owner: an Ed25519 public key.
@@ -266,7 +275,7 @@ impl RootBody {
     fn check(&self) -> Result<(), ManifestError> {
         let invalid = |what| Err(ManifestError::Invalid(what));
         if self.version != VERSION {
-            return invalid("unknown version: a newer Pangea made this object");
+            return invalid("another version of Pangea made this object: read it with that one and store it again");
         }
         if self.k == 0 || self.shards() > SHARDS_MAX {
             return invalid("k and m out of range");

@@ -1,6 +1,6 @@
 //! What actors tell each other of peers: who may hold shards, and how a peer behaved.
 
-use crate::id::PeerId;
+use crate::id::{Address, PeerId};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ pub struct Candidate {
     pub rtt: Option<Duration>,
     /// Bytes per second received from it lately, 0 if unknown.
     pub goodput: f64,
+    /// Where others may reach it, if known.
+    pub address: Option<Address>,
 }
 
 /// What an actor learned of a peer. To the peer manager.

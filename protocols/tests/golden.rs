@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use pangea_protocols::{
     Address, Cid, Hash, PeerId, ShardId,
-    manifest::{self, Content, Erasure, RootBody},
+    manifest::{self, Content, Erasure, Holder, RootBody},
     merkle::{RangeProof, StripeProof, StripeTree},
     receipt::Receipt,
     ticket::{ReadKey, Ticket},
@@ -126,13 +126,13 @@ fn a_sealed_manifest_has_the_same_cid_for_ever() {
         object: [1; 16],
         raw_len: 0,
         content: Content::Empty,
-        holders: vec![peer()],
+        holders: vec![Holder { peer: peer(), address: Some("/ip4/192.0.2.1/udp/4411/quic-v1".parse().unwrap()) }],
         private: vec![1, 2, 3],
         owner: peer(),
         sealed_unix: 1_800_000_000,
     };
     let (cid, block) = manifest::seal(&body, &key()).unwrap();
-    assert_eq!(cid.to_string(), "bafkr4idxn53joywouzoegrcnznxymfwmzazockuxmmlj7qf2cyb7fcxmy4");
+    assert_eq!(cid.to_string(), "bafkr4ibd7kl23vzsqpmipnumciapsrhtrsgui2mloymm4bv3hwzxj6ucj4");
     assert_eq!(manifest::open(cid, &block).unwrap(), body);
 }
 

@@ -94,6 +94,12 @@ impl Peer {
         connected.or_else(|| self.record.addresses.first().map(|place| &place.address))
     }
 
+    /// Where others may reach it: where this node has, or where it says it listens. Where it came from is no such place.
+    pub fn dialable(&self) -> Option<&Address> {
+        let dialled = self.session.as_ref().filter(|session| !session.inbound).and_then(|s| s.address.as_ref());
+        dialled.or_else(|| self.record.addresses.first().map(|place| &place.address))
+    }
+
     /// Its failure domain.
     pub fn domain(&self) -> u64 {
         domain::domain(self.record.peer, self.address())

@@ -85,7 +85,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn candidate(number: u8, domain: u64, score: f64) -> Candidate {
-        Candidate { peer: PeerId([number; 32]), domain, score, rtt: None, goodput: 0.0 }
+        Candidate { peer: PeerId([number; 32]), domain, score, rtt: None, goodput: 0.0, address: None }
     }
 
     fn counts(placed: &[Option<usize>], seats: usize) -> Vec<usize> {

@@ -142,7 +142,7 @@ impl Owner {
     ) -> Result<(), String> {
         let mut loads: BTreeMap<PeerId, usize> = BTreeMap::new();
         for (index, listed) in (0u16..).zip(&record.placement).filter(|(_, listed)| **listed != NO_HOLDER) {
-            let holder = root.holders.get(usize::from(*listed)).copied().ok_or("a holder that is not listed")?;
+            let holder = root.holders.get(usize::from(*listed)).ok_or("a holder that is not listed")?.peer;
             let shard = record.shard(index);
             if !self.signed.get(&shard).is_some_and(|holders| holders.contains(&holder)) {
                 return Err(format!("shard {index} is said to be at a peer that has not signed for it"));

@@ -60,7 +60,14 @@ impl PeerManager {
                 }
                 None => {
                     let score = allowed * score(&Record::new(*peer, unix), &field, 0.0, unix);
-                    Candidate { peer: *peer, domain: domain::domain(*peer, None), score, rtt: None, goodput: 0.0 }
+                    Candidate {
+                        peer: *peer,
+                        domain: domain::domain(*peer, None),
+                        score,
+                        rtt: None,
+                        goodput: 0.0,
+                        address: None,
+                    }
                 }
             });
         }
@@ -105,6 +112,7 @@ fn candidate(peer: &Peer, score: f64) -> Candidate {
         score,
         rtt: peer.record.rtt.map(|rtt| Duration::from_secs_f64(rtt.p50_us / 1e6)),
         goodput: peer.record.down.fast,
+        address: peer.dialable().cloned(),
     }
 }
 

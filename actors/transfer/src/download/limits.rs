@@ -66,6 +66,8 @@ pub(super) const SHARD_HOLDERS_MAX: usize = 8;
 
 /// Before this nobody is told that an object does not exist: connections of a fresh node are still coming up.
 pub(super) const SETTLE: Duration = Duration::from_secs(2);
+/// How often the DHT must have been asked before nobody is believed to have an object: its holders may be telling it now.
+pub(super) const QUERIES_MIN: u8 = 2;
 /// How often the DHT is asked for providers in one job.
 pub(super) const QUERIES_MAX: u8 = 3;
 /// A removal has no timeout of its own in the interface.

@@ -5,7 +5,12 @@
 
 use super::{Cx, fetch::Goal, job::Job, limits::*, tree::Tree};
 use crate::api::download::Out;
-use pangea_protocols::{Address, PeerId, manifest::RootBody, net::Command, time::Time};
+use pangea_protocols::{
+    Address, PeerId,
+    manifest::{Holder, RootBody},
+    net::Command,
+    time::Time,
+};
 use std::collections::BTreeMap;
 
 /// How far the search for providers is.
@@ -29,9 +34,9 @@ impl Search {
         self.query.is_some()
     }
 
-    /// True if everybody has had the time to connect and answer.
+    /// True if everybody has had the time to connect and answer, and the DHT to hear of a new object.
     pub fn is_settled(&self, now: Time) -> bool {
-        self.query.is_none() && now >= self.opened + SETTLE
+        self.query.is_none() && self.queries >= QUERIES_MIN && now >= self.opened + SETTLE
     }
 }
 
@@ -106,13 +111,15 @@ impl Job {
 
     /// The root block is here and verified.
     pub(super) fn on_root(&mut self, cx: &mut Cx<'_>, from: PeerId, root: RootBody) {
-        let holders = root.holders.clone();
-        for peer in &holders {
-            let known = self.sources.learn(*peer, true);
-            if known && self.sources.get(*peer).is_some_and(|source| !source.connected && !self.sources.down(*peer)) {
-                cx.emit(Out::Net(Command::Dial { peer: *peer, addresses: Vec::new() }));
+        for Holder { peer, address } in root.holders.iter().cloned() {
+            let known = self.sources.learn(peer, true);
+            if known && self.sources.get(peer).is_some_and(|source| !source.connected && !self.sources.down(peer)) {
+                let addresses: Vec<Address> = address.into_iter().collect();
+                cx.emit(Out::Net(Command::Learn { peer, addresses: addresses.clone() }));
+                cx.emit(Out::Net(Command::Dial { peer, addresses }));
             }
         }
+        let holders = root.holders.iter().map(|holder| holder.peer).collect();
         self.wants.retain(|_, want| want.asked.iter().any(|(goal, _)| *goal != Goal::Block(self.cid.0)));
         if let Some(removal) = &mut self.removal {
             removal.root_at(from);

@@ -64,7 +64,7 @@ impl Tree {
     /// The holder that the manifest names for shard `index` of a stripe.
     pub fn holder(&self, record: &StripeRecord, index: usize) -> Option<PeerId> {
         let at = *record.placement.get(index).filter(|at| **at != NO_HOLDER)?;
-        self.root.holders.get(usize::from(at)).copied()
+        self.root.holders.get(usize::from(at)).map(|holder| holder.peer)
     }
 
     /// Puts a verified block in; the one used longest ago makes room.

@@ -22,7 +22,7 @@ use crate::{
 use bytes::Bytes;
 use pangea_kernel::{TimerId, planted};
 use pangea_protocols::{
-    Cid, PeerId, ShardId,
+    Address, Cid, PeerId, ShardId,
     encoded::EncodedEnd,
     job::{ErrorKind, JobError, JobEvent, Stored},
     manifest::{Codec, Content, RECORDS_MAX, StripeRecord},
@@ -81,6 +81,8 @@ pub struct Job {
     pub holders: Vec<Holder>,
     /// Candidates in the order in which they would be asked.
     pub spares: VecDeque<PeerId>,
+    /// Where candidates can be reached, for the manifest.
+    pub places: BTreeMap<PeerId, Address>,
     /// Where more would come from.
     pub supply: Supply,
     /// Stripes and blocks that are not retired.
@@ -128,6 +130,7 @@ impl Job {
             seats: Vec::new(),
             holders: Vec::new(),
             spares: VecDeque::new(),
+            places: BTreeMap::new(),
             supply: Supply::Open,
             groups: BTreeMap::new(),
             parked: BTreeSet::new(),
@@ -166,8 +169,9 @@ impl Job {
         let mut known: BTreeSet<PeerId> = self.holders.iter().map(|holder| holder.peer).chain([env.me]).collect();
         known.extend(&self.spares);
         let limit = usize::from(env.limits.candidates);
-        let new: Vec<_> = candidates.into_iter().filter(|c| known.insert(c.peer)).take(limit).collect();
+        let new: Vec<Candidate> = candidates.into_iter().filter(|c| known.insert(c.peer)).take(limit).collect();
         self.supply = if new.is_empty() { Supply::Dry(env.cx.now()) } else { Supply::Open };
+        self.places.extend(new.iter().filter_map(|candidate| Some((candidate.peer, candidate.address.clone()?))));
         let order = placement::rank(&new, env.cx.rng("placement"));
         self.spares.extend(order.into_iter().filter_map(|index| new.get(index)).map(|candidate| candidate.peer));
         if matches!(self.phase, Phase::Finding) {

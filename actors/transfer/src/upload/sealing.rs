@@ -11,7 +11,7 @@ use pangea_protocols::{
     Cid, Hash,
     codec::{self, BLOCK_BYTES_MAX, Limit},
     job::{ErrorKind, Stored},
-    manifest::{self, Content, Erasure, NO_HOLDER, RootBody, StripeRecord, VERSION},
+    manifest::{self, Content, Erasure, Holder, NO_HOLDER, RootBody, StripeRecord, VERSION},
     wire::store::ShardKind,
 };
 
@@ -140,6 +140,12 @@ impl Job {
         self.ledger.finish(end.stripes, fits)
     }
 
+    /// A holder as the manifest names it.
+    fn named(&self, holder: usize) -> Holder {
+        let peer = self.holders[holder].peer;
+        Holder { peer, address: self.places.get(&peer).cloned() }
+    }
+
     fn root_body(&self, content: Content, owner: [u8; 32], sealed_unix: u64) -> RootBody {
         let end = self.end.as_ref();
         RootBody {
@@ -150,7 +156,7 @@ impl Job {
             object: end.map_or([0; 16], |end| end.object),
             raw_len: end.map_or(0, |end| end.raw_len),
             content,
-            holders: self.listed.iter().map(|holder| self.holders[*holder].peer).collect(),
+            holders: self.listed.iter().map(|holder| self.named(*holder)).collect(),
             private: end.map_or_else(Vec::new, |end| end.private.clone()),
             owner: pangea_protocols::PeerId(owner),
             sealed_unix,

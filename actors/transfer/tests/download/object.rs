@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use pangea_protocols::{
-    Cid, Hash, PeerId, ShardId,
+    Address, Cid, Hash, PeerId, ShardId,
     manifest::{
-        self, CHILDREN_MAX, Codec, Content, Erasure, FRAME_BYTES, Node, RECORDS_MAX, RootBody, StripeRecord, VERSION,
+        self, CHILDREN_MAX, Codec, Content, Erasure, FRAME_BYTES, Holder, Node, RECORDS_MAX, RootBody, StripeRecord,
+        VERSION,
     },
     merkle::{StripeProof, StripeTree},
 };
@@ -51,6 +52,11 @@ pub fn peer(n: u8) -> PeerId {
     PeerId([n; 32])
 }
 
+/// Where a peer is.
+pub fn place(peer: PeerId) -> Address {
+    format!("/ip4/192.0.2.{}/udp/4411/quic-v1", peer.0[0]).parse().unwrap()
+}
+
 /// The bytes of one shard.
 pub fn shard_bytes(stripe: u64, shard: u16, len: u32) -> Bytes {
     let seed = Hash::of(&[stripe.to_le_bytes().as_slice(), &shard.to_le_bytes()].concat());
@@ -77,7 +83,7 @@ impl Object {
             object: [7; 16],
             raw_len: plan.stripes * FRAME_BYTES as u64,
             content,
-            holders: names.clone(),
+            holders: names.iter().map(|peer| Holder { peer: *peer, address: Some(place(*peer)) }).collect(),
             private: vec![1, 2, 3],
             owner: PeerId(owner.verifying_key().to_bytes()),
             sealed_unix: 0,

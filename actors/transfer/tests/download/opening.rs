@@ -1,7 +1,7 @@
 //! Finding and opening the root block.
 
 use crate::{
-    object::{Object, Plan, peer},
+    object::{Object, Plan, peer, place},
     world::{JOB, TIMEOUT, Vice, World, hints_of},
 };
 use pangea_protocols::{JobId, PeerId, job::ErrorKind, manifest::Content, time::Time, wire::Message};
@@ -42,6 +42,17 @@ fn without_hints_and_connections_the_dht_finds_it() {
     world.providers = vec![peer(2)];
     world.get(&[]);
     assert!(world.is_whole());
+    world.close();
+}
+
+#[test]
+fn the_manifest_says_where_its_holders_are() {
+    let mut world = world();
+    world.get(&[1]);
+    assert!(world.is_whole());
+    for n in 2..=6 {
+        assert_eq!(world.dials[&peer(n)], [place(peer(n))], "nobody has to be searched for");
+    }
     world.close();
 }
 

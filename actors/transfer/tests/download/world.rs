@@ -92,6 +92,8 @@ pub struct World {
     pub reports: Vec<(PeerId, Report)>,
     pub tallies: Vec<(Time, u64, u64, u64)>,
     pub sent: Vec<(PeerId, Message)>,
+    /// Where those who were dialled were said to be.
+    pub dials: BTreeMap<PeerId, Vec<Address>>,
     pub failed: Option<JobError>,
     pub removed: Option<(u64, Vec<PeerId>)>,
     pub window_peak: u64,
@@ -121,6 +123,7 @@ impl World {
             reports: Vec::new(),
             tallies: Vec::new(),
             sent: Vec::new(),
+            dials: BTreeMap::new(),
             failed: None,
             removed: None,
             window_peak: 0,
@@ -284,7 +287,10 @@ impl World {
     fn on_net(&mut self, command: Command) {
         let now = self.bed.now();
         match command {
-            Command::Dial { peer, .. } => self.on_dial(peer),
+            Command::Dial { peer, addresses } => {
+                self.dials.insert(peer, addresses);
+                self.on_dial(peer);
+            }
             Command::FindProviders { query, .. } => {
                 let providers = self.providers.iter().map(|peer| (*peer, Vec::new())).collect();
                 let event = In::Providers { query, providers, done: true };

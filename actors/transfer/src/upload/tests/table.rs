@@ -38,7 +38,7 @@ fn put(job: u64, redundancy: Redundancy) -> In {
 }
 
 fn candidate(peer: PeerId) -> Candidate {
-    Candidate { peer, domain: 0, score: 1.0, rtt: None, goodput: 0.0 }
+    Candidate { peer, domain: 0, score: 1.0, rtt: None, goodput: 0.0, address: None }
 }
 
 fn received(peer: PeerId, message: Store) -> In {

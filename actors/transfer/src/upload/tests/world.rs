@@ -277,6 +277,7 @@ impl World {
             score: 0.5,
             rtt: None,
             goodput: 0.0,
+            address: None,
         };
         let candidates = fresh.map(candidate).collect();
         self.asked_before = true;
@@ -470,7 +471,7 @@ impl World {
             assert_eq!((record.root, record.raw_len, record.codec), (encoded.root, encoded.raw_len, encoded.codec));
             let mut loads: BTreeMap<PeerId, usize> = BTreeMap::new();
             for (index, place) in (0u16..).zip(&record.placement).filter(|(_, place)| **place != NO_HOLDER) {
-                let peer = root.holders[usize::from(*place)];
+                let peer = root.holders[usize::from(*place)].peer;
                 assert!(self.holders[&peer].held.contains_key(&record.shard(index)), "{peer:?} does not hold {index}");
                 *loads.entry(peer).or_default() += 1;
             }
@@ -492,7 +493,7 @@ impl World {
         let mut named: BTreeSet<(PeerId, ShardId)> = BTreeSet::new();
         for record in &records {
             let placed = (0u16..).zip(&record.placement).filter(|(_, place)| **place != NO_HOLDER);
-            named.extend(placed.map(|(index, place)| (root.holders[usize::from(*place)], record.shard(index))));
+            named.extend(placed.map(|(index, place)| (root.holders[usize::from(*place)].peer, record.shard(index))));
         }
         for (peer, holder) in &self.holders {
             let data = holder.held.iter().filter(|(_, (_, kind))| *kind == ShardKind::Data);
