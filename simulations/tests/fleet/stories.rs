@@ -160,6 +160,29 @@ fn crash_ten_times(level: Level) {
 }
 
 #[test]
+fn connections_that_nobody_uses_are_kept_and_not_made_again() {
+    let plan = Plan { operations: vec![], ..plan(None, open) };
+    let mut fleet =
+        Fleet::new(&plan, BTreeMap::new(), Options { level: Level::Streams, ..Options::default() }).unwrap();
+    for node in &plan.nodes {
+        fleet.start(node, [node.id as u8 + 1; 32]);
+    }
+    let opened = |fleet: &Fleet| -> Vec<u64> {
+        plan.nodes.iter().map(|node| fleet.network(node.id).unwrap().metrics().connections_opened).collect()
+    };
+    for node in &plan.nodes[1..] {
+        let actors = fleet.actors(node.id).unwrap();
+        let (peer, addresses) = (peer([1; 32]), vec![fleet.address(0)]);
+        actors.peers.send(peers::In::Add { peer, addresses }).unwrap();
+    }
+    fleet.run_until(Time(120 * SECOND));
+    let before = opened(&fleet);
+    assert!(before.iter().all(|count| *count >= 1), "{before:?}");
+    fleet.run_until(Time(840 * SECOND));
+    assert_eq!(opened(&fleet), before);
+}
+
+#[test]
 fn a_warm_fleet_is_connected_from_the_beginning() {
     let mut warm = Plan { warm: true, ..plan(None, open) };
     for node in &mut warm.nodes {

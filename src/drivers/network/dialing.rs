@@ -40,8 +40,7 @@ struct Missed {
 
 impl Dials {
     /// Notes that no known address of a peer answers: may the DHT be asked for others?
-    fn miss(&mut self, peer: PeerId, known: bool) -> bool {
-        let now = Instant::now();
+    fn miss(&mut self, peer: PeerId, known: bool, now: Instant) -> bool {
         if self.missed.len() >= MISSED_MAX
             && !self.missed.contains_key(&peer)
             && let Some(oldest) = self.missed.iter().min_by_key(|(_, missed)| missed.last).map(|(peer, _)| *peer)
@@ -133,7 +132,8 @@ impl Driver {
     fn addresses_failed(&mut self, peer: PeerId, ask_dht: bool, error: &DialError) {
         let reachable = self.swarm.behaviour_mut().kad.kbuckets().any(|bucket| !bucket.is_empty());
         let known = !self.book.of(peer).is_empty();
-        match address::to_libp2p(peer).filter(|_| ask_dht && reachable && self.dials.miss(peer, known)) {
+        match address::to_libp2p(peer).filter(|_| ask_dht && reachable && self.dials.miss(peer, known, Instant::now()))
+        {
             Some(target) => {
                 let query = self.swarm.behaviour_mut().kad.get_closest_peers(target);
                 self.dials.under_way.insert(peer, Dial { stage: Stage::Asking(query), ask_dht: false });
@@ -220,4 +220,35 @@ fn innermost(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(n: u16) -> PeerId {
+        let mut bytes = [7; 32];
+        bytes[..2].copy_from_slice(&n.to_le_bytes());
+        PeerId(bytes)
+    }
+
+    #[test]
+    fn a_peer_is_searched_for_when_it_was_missed_twice_and_then_not_for_ten_minutes() {
+        let (mut dials, start) = (Dials::default(), Instant::now());
+        let miss = |dials: &mut Dials, after_s: u64| dials.miss(peer(1), true, start + Duration::from_secs(after_s));
+        let searched: Vec<bool> =
+            [0, 300, 301, 899, 900, 901].into_iter().map(|after_s| miss(&mut dials, after_s)).collect();
+        assert_eq!(searched, [false, true, false, false, true, false]);
+    }
+
+    #[test]
+    fn a_peer_without_an_address_is_searched_for_at_once_and_the_table_is_bounded() {
+        let (mut dials, start) = (Dials::default(), Instant::now());
+        assert!(dials.miss(peer(0), false, start));
+        for n in 1..=MISSED_MAX as u16 {
+            assert!(!dials.miss(peer(n), true, start + Duration::from_secs(n.into())));
+        }
+        assert_eq!(dials.missed.len(), MISSED_MAX);
+        assert!(!dials.missed.contains_key(&peer(0)), "the oldest is forgotten");
+    }
 }
