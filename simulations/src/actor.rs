@@ -23,7 +23,9 @@ use std::{
 };
 
 /// Room of an empty mailbox that is kept; what a burst needed beyond it is given back.
-const INBOX_KEPT: usize = 32;
+const INBOX_KEPT: usize = 4;
+/// The same of the list of an event's effects.
+const EFFECTS_KEPT: usize = 8;
 
 /// A core has panicked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +113,8 @@ pub(crate) struct VirtualActor<C: Core> {
     built: u64,
     /// None before the start, and between a panic and the restart.
     core: Option<(C, CxState<C>)>,
-    timers: BTreeMap<TimerId, (Key, C::In)>,
+    /// Boxed: few are set at a time, and messages are large.
+    timers: BTreeMap<TimerId, (Key, Box<C::In>)>,
 }
 
 impl<C: Core> VirtualActor<C> {
@@ -129,7 +132,7 @@ impl<C: Core> VirtualActor<C> {
                 Effect::Emit(out) => (self.parts.outlet)(out),
                 Effect::After { timer, at, event } => {
                     let key = self.parts.timeline.insert(at, Entry::Timer(self.parts.id, timer));
-                    self.timers.insert(timer, (key, event));
+                    self.timers.insert(timer, (key, Box::new(event)));
                 }
                 Effect::Cancel(timer) => {
                     if let Some((key, _)) = self.timers.remove(&timer) {
@@ -139,6 +142,7 @@ impl<C: Core> VirtualActor<C> {
             }
         }
         if let Some((_, state)) = &mut self.core {
+            effects.shrink_to(EFFECTS_KEPT);
             state.recycle(effects);
         }
     }
@@ -172,7 +176,7 @@ impl<C: Core> Run for VirtualActor<C> {
 
     fn timer(&mut self, now: Time, timer: TimerId, digest: Option<&mut blake3::Hasher>) {
         if let Some((_, event)) = self.timers.remove(&timer) {
-            self.deliver(now, b't', event, digest);
+            self.deliver(now, b't', *event, digest);
         }
     }
 

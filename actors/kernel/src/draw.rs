@@ -44,7 +44,8 @@ impl Seed {
 /// The streams of one actor, by purpose.
 pub struct Draws {
     seed: Seed,
-    streams: BTreeMap<&'static str, Draw>,
+    /// Boxed: most actors have few, and a stream has a buffer.
+    streams: BTreeMap<&'static str, Box<Draw>>,
 }
 
 impl Draws {
@@ -55,7 +56,7 @@ impl Draws {
 
     /// The stream for `purpose`, where it was left.
     pub fn stream(&mut self, purpose: &'static str) -> &mut Draw {
-        self.streams.entry(purpose).or_insert_with(|| self.seed.derive(purpose).draw())
+        self.streams.entry(purpose).or_insert_with(|| Box::new(self.seed.derive(purpose).draw()))
     }
 }
 

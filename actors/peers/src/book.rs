@@ -78,6 +78,21 @@ impl Bucket {
 }
 
 impl Peer {
+    fn new(record: Record, now: Time) -> Self {
+        Self {
+            record,
+            session: None,
+            dialling: None,
+            next_dial: now,
+            next_dial_isolated: now,
+            bootstrap: false,
+            busy_until: Time(0),
+            refused_until: Time(0),
+            asked: None,
+            allowance: Bucket::new(now),
+        }
+    }
+
     /// In the configuration, or added by the user.
     pub fn is_pinned(&self) -> bool {
         self.bootstrap || self.record.kept
@@ -113,7 +128,8 @@ impl Peer {
 /// All known peers, at most `limit`.
 #[derive(Debug)]
 pub struct Book {
-    peers: BTreeMap<PeerId, Peer>,
+    /// Boxed: the nodes of a tree have room for more entries than they hold.
+    peers: BTreeMap<PeerId, Box<Peer>>,
     connected: BTreeSet<PeerId>,
     pinned: BTreeSet<PeerId>,
     unsaved: BTreeSet<PeerId>,
@@ -139,7 +155,7 @@ impl Book {
 
     /// Read one.
     pub fn get(&self, peer: PeerId) -> Option<&Peer> {
-        self.peers.get(&peer)
+        self.peers.get(&peer).map(|found| &**found)
     }
 
     /// Change one; its record will be saved.
@@ -151,17 +167,17 @@ impl Book {
 
     /// Change what is not saved of one.
     pub fn touch(&mut self, peer: PeerId) -> Option<&mut Peer> {
-        self.peers.get_mut(&peer)
+        self.peers.get_mut(&peer).map(|found| &mut **found)
     }
 
     /// All, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Peer> {
-        self.peers.values()
+        self.peers.values().map(|peer| &**peer)
     }
 
     /// Those that are connected, in the order of their ids.
     pub fn connected(&self) -> impl Iterator<Item = &Peer> {
-        self.connected.iter().filter_map(|peer| self.peers.get(peer))
+        self.connected.iter().filter_map(|peer| self.get(*peer))
     }
 
     /// How many are connected.
@@ -171,7 +187,7 @@ impl Book {
 
     /// Those that the owner of this node has named, in the order of their ids.
     pub fn pinned(&self) -> impl Iterator<Item = &Peer> {
-        self.pinned.iter().filter_map(|peer| self.peers.get(peer))
+        self.pinned.iter().filter_map(|peer| self.get(*peer))
     }
 
     /// Marks a known peer as named by the owner of this node.
@@ -206,18 +222,7 @@ impl Book {
         if !self.peers.contains_key(&peer) && self.peers.len() >= self.limit && !self.evict(draw) {
             return None;
         }
-        let entry = self.peers.entry(peer).or_insert_with(|| Peer {
-            record: Record::new(peer, 0),
-            session: None,
-            dialling: None,
-            next_dial: now,
-            next_dial_isolated: now,
-            bootstrap: false,
-            busy_until: Time(0),
-            refused_until: Time(0),
-            asked: None,
-            allowance: Bucket::new(now),
-        });
+        let entry = self.peers.entry(peer).or_insert_with(|| Box::new(Peer::new(record.clone(), now)));
         if record.kept {
             self.pinned.insert(peer);
         }
@@ -238,7 +243,7 @@ impl Book {
     /// Forgets the least useful hundredth: peers never met before those met, unreachable before untried, long gone
     /// before recent. Among equals chance decides, so that a flood of names cannot aim at one.
     fn evict(&mut self, draw: &mut Draw) -> bool {
-        let mut rows: Vec<_> = self.peers.values().filter(|peer| peer.may_be_forgotten()).map(rank).collect();
+        let mut rows: Vec<_> = self.iter().filter(|peer| peer.may_be_forgotten()).map(rank).collect();
         draw.shuffle(&mut rows);
         rows.sort_by_key(|(rank, _)| *rank);
         rows.truncate((self.limit / 100).max(1));

@@ -9,13 +9,26 @@ use crate::{
 };
 use pangea_protocols::{Address, PeerId, wire::pex::PeerRecord};
 use serde::{Deserialize, Serialize};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Arc, LazyLock},
+};
 
 /// Most addresses that are kept of a peer.
 pub const ADDRESSES_MAX: usize = 8;
 
-/// A peer, as long as this node remembers it. All dates are seconds since 1970.
+/// The reason that most records have, once for all of them.
+static NEVER_CONNECTED: LazyLock<Arc<str>> = LazyLock::new(|| "never connected".into());
+
+/// A peer, as long as this node remembers it. Clones share what they say until one of them is changed: a record that is
+/// saved is not copied for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+#[serde(transparent)]
+pub struct Record(Arc<Facts>);
+
+/// What a [`Record`] says. All dates are seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
     /// Who.
     pub peer: PeerId,
     /// When this node first heard of it.
@@ -61,7 +74,7 @@ pub struct Record {
     /// Its state, and why.
     pub state: State,
     /// Why it is in that state.
-    pub reason: String,
+    pub reason: Arc<str>,
     /// When the state is reconsidered; `None` if only the user can change it, or if evidence does.
     pub until_unix: Option<u64>,
     /// Banned by the user, not by its conduct.
@@ -79,10 +92,25 @@ pub struct Place {
     pub reached_unix: u64,
 }
 
+impl Deref for Record {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.0
+    }
+}
+
+impl DerefMut for Record {
+    /// Copies what is shared with a clone.
+    fn deref_mut(&mut self) -> &mut Facts {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
 impl Record {
     /// A peer that was just heard of.
     pub fn new(peer: PeerId, now_unix: u64) -> Self {
-        Self {
+        Self(Arc::new(Facts {
             peer,
             first_seen_unix: now_unix,
             last_seen_unix: 0,
@@ -105,11 +133,11 @@ impl Record {
             violations: Decaying::default(),
             quarantines: 0,
             state: State::New,
-            reason: "never connected".to_owned(),
+            reason: Arc::clone(&NEVER_CONNECTED),
             until_unix: None,
             banned_by_user: false,
             history: Vec::new(),
-        }
+        }))
     }
 
     /// Adds addresses that somebody named. Those that worked stay; the oldest word gives way. True if one is new.
@@ -146,6 +174,8 @@ impl Record {
                 _ => return false,
             }
         }
+        // Most peers have one or two: no room for more is taken in advance.
+        self.addresses.reserve_exact(1);
         self.addresses.push(place);
         true
     }

@@ -11,6 +11,7 @@
 
 use crate::{estimate::wilson_lower, record::Record};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What this node thinks of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -63,7 +64,7 @@ pub struct Transition {
     /// After.
     pub to: State,
     /// Why.
-    pub reason: String,
+    pub reason: Arc<str>,
 }
 
 /// Most transitions that are kept of a peer.
@@ -96,20 +97,22 @@ pub fn fails_audits(record: &Record, now_unix: u64) -> bool {
 /// Changes the state; the reason is logged and kept. True if the state is another one now.
 pub fn set(record: &mut Record, to: State, reason: &str, until_unix: Option<u64>, now_unix: u64) -> bool {
     let reason: String = reason.chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect();
+    let reason: Arc<str> = reason.into();
     let from = std::mem::replace(&mut record.state, to);
     record.until_unix = until_unix;
-    record.reason.clone_from(&reason);
+    record.reason = Arc::clone(&reason);
     if from == to {
         return false;
     }
     if to > State::Good {
-        tracing::warn!(peer = %record.peer, from = from.name(), to = to.name(), reason, "peer state changed");
+        tracing::warn!(peer = %record.peer, from = from.name(), to = to.name(), %reason, "peer state changed");
     } else {
-        tracing::info!(peer = %record.peer, from = from.name(), to = to.name(), reason, "peer state changed");
+        tracing::info!(peer = %record.peer, from = from.name(), to = to.name(), %reason, "peer state changed");
     }
     if record.history.len() >= HISTORY_MAX {
         record.history.remove(0);
     }
+    record.history.reserve_exact(1);
     record.history.push(Transition { at_unix: now_unix, from, to, reason });
     true
 }
@@ -268,7 +271,7 @@ mod tests {
         ban_by_user(&mut record, "spam\u{7}", NOW);
         assert!(!quarantine(&mut record, "bad", NOW));
         assert!(!assess(&mut record, u64::MAX));
-        assert_eq!((record.state, record.reason.as_str()), (State::Banned, "spam"));
+        assert_eq!((record.state, &*record.reason), (State::Banned, "spam"));
         unban(&mut record, NOW);
         assert_eq!(record.state, State::Vetting);
     }

@@ -76,7 +76,7 @@ fn record(peer: PeerId, place: Address, seen: u64) -> Record {
     let mut record = Record::new(peer, seen.saturating_sub(30 * 86_400));
     record.last_seen_unix = seen;
     record.state = State::Good;
-    record.reason = "served well in an earlier life".to_owned();
+    record.reason = "served well in an earlier life".into();
     record.reach(&place, seen);
     record
 }

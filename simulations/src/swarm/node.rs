@@ -25,7 +25,7 @@ use pangea_kernel::Seed;
 use pangea_peers::{PeerManager, api as peers};
 use pangea_protocols::{Address, PeerId};
 use pangea_transfer::{download::Downloader, upload::Uploader};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// How long a sync of the disk takes.
 const SYNC: Duration = Duration::from_millis(2);
@@ -116,7 +116,8 @@ impl Process {
             hub,
         };
         let key = node.key.clone().unwrap_or_else(|| SigningKey::from_bytes(&[0; 32]));
-        let recipe = Recipe { key, quota: plan.quota, config: config.clone(), bootstrap: bootstrap.clone() };
+        let recipe =
+            Recipe(Arc::new(Parts { key, quota: plan.quota, config: config.clone(), bootstrap: bootstrap.clone() }));
         mailboxes.start(&host, peer, drivers, recipe);
         // As the node greets its peer manager in production.
         let _ = actors.peers.send(peers::In::Restored { records: tap.saved_peers() });
@@ -150,9 +151,11 @@ pub(super) fn address(node: NodeId) -> Address {
     text.parse().unwrap_or_else(|_| unreachable!("an address made of numbers"))
 }
 
-/// How the cores of a node are made.
+/// How the cores of a node are made. Clones are the same recipe: every actor has one.
 #[derive(Clone)]
-struct Recipe {
+struct Recipe(Arc<Parts>);
+
+struct Parts {
     key: SigningKey,
     quota: u64,
     config: Config,
@@ -165,23 +168,23 @@ impl Cores for Recipe {
     }
 
     fn chunks(&self) -> ChunkStore {
-        let maintenance_bytes = DiskOptions::for_quota(self.quota).maintenance_bytes();
+        let maintenance_bytes = DiskOptions::for_quota(self.0.quota).maintenance_bytes();
         let config =
-            pangea_chunks::Config { quota_bytes: self.quota, maintenance_bytes, ..pangea_chunks::Config::default() };
-        ChunkStore::new(self.key.clone(), config)
+            pangea_chunks::Config { quota_bytes: self.0.quota, maintenance_bytes, ..pangea_chunks::Config::default() };
+        ChunkStore::new(self.0.key.clone(), config)
     }
 
     fn peers(&self) -> PeerManager {
         let config = pangea_peers::Config {
-            bootstrap: self.bootstrap.clone(),
-            known_max: self.config.known_max,
-            ..pangea_peers::Config::keeping(self.config.peers_target)
+            bootstrap: self.0.bootstrap.clone(),
+            known_max: self.0.config.known_max,
+            ..pangea_peers::Config::keeping(self.0.config.peers_target)
         };
-        PeerManager::new(self.key.clone(), config)
+        PeerManager::new(self.0.key.clone(), config)
     }
 
     fn uploads(&self) -> Uploader {
-        Uploader::new(PeerId(self.key.verifying_key().to_bytes()), self.key.clone(), Default::default())
+        Uploader::new(PeerId(self.0.key.verifying_key().to_bytes()), self.0.key.clone(), Default::default())
     }
 
     fn downloads(&self) -> Downloader {

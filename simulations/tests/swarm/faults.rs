@@ -147,7 +147,7 @@ fn a_skewed_calendar_is_one_nodes_own() {
     // Its records are of a date that nobody believes, so only its connections lead to it.
     let told = |net: &Net, node: NodeId, about: PeerId| {
         let saved = net.swarm.tap(node).unwrap().saved_peers();
-        saved.into_iter().find(|record| record.peer == about).and_then(|record| record.signed)
+        saved.into_iter().find(|record| record.peer == about).and_then(|record| record.signed.clone())
     };
     let [one, two] = [1, 2].map(|node| net.swarm.peer(node).unwrap());
     assert!(told(&net, 0, two).is_some() && told(&net, 0, one).is_none());

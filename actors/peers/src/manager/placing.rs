@@ -86,7 +86,7 @@ impl PeerManager {
                 connected: session,
                 address: peer.address().cloned(),
                 state: if allowed { record.state.name() } else { "banned" },
-                reason: if allowed { record.reason.clone() } else { "refused by the configuration".to_owned() },
+                reason: if allowed { record.reason.to_string() } else { "refused by the configuration".to_owned() },
                 score: if allowed { score(record, &field, peer.online_s(now), unix) } else { 0.0 },
                 rtt: record.rtt.map(|rtt| Duration::from_secs_f64(rtt.p50_us / 1e6)),
                 bytes_in: record.bytes_in,
