@@ -9,7 +9,7 @@ use crate::{
     record::NodeId,
 };
 use bytes::Bytes;
-use pangea::node::hub::HubIn;
+use pangea::{node::hub::HubIn, store::peers::PEERS_KEPT};
 use pangea_kernel::{Draw, Port, Rejected, Seed};
 use pangea_peers::record::Record;
 use pangea_protocols::{
@@ -23,6 +23,7 @@ use pangea_protocols::{
     },
 };
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -46,19 +47,25 @@ pub struct Tap {
 pub struct Taps {
     observer: Observer,
     seed: Seed,
+    saved_max: usize,
     taps: Arc<Mutex<BTreeMap<NodeId, Tap>>>,
 }
 
 impl Taps {
     /// No taps yet; `seed` is for misbehaviour.
     pub fn new(observer: Observer, seed: Seed) -> Self {
-        Self { observer, seed, taps: Arc::default() }
+        Self { observer, seed, saved_max: PEERS_KEPT, taps: Arc::default() }
+    }
+
+    /// Nodes keep the records of so many peers across restarts, instead of as many as the node store keeps.
+    pub fn keeping(self, peers: usize) -> Self {
+        Self { saved_max: peers, ..self }
     }
 
     /// The tap of a node.
     pub fn of(&self, node: NodeId) -> Tap {
         let mut taps = self.taps.lock().unwrap_or_else(PoisonError::into_inner);
-        taps.entry(node).or_insert_with(|| Tap::new(node, self.observer.clone(), &self.seed)).clone()
+        taps.entry(node).or_insert_with(|| Tap::new(node, self.observer.clone(), &self.seed, self.saved_max)).clone()
     }
 
     /// Who watches.
@@ -72,6 +79,8 @@ struct State {
     draw: Draw,
     said: VecDeque<(PeerId, Frame)>,
     saved: BTreeMap<PeerId, Record>,
+    /// Records that are kept, as in the node store; a fifth more may be there for a while.
+    saved_max: usize,
 }
 
 /// What becomes of a frame that a node wants to send.
@@ -84,10 +93,10 @@ enum Verdict {
 }
 
 impl Tap {
-    /// For one node; `seed` is for its misbehaviour only.
-    pub fn new(node: NodeId, observer: Observer, seed: &Seed) -> Self {
+    /// For one node that keeps the records of `saved_max` peers; `seed` is for its misbehaviour only.
+    pub fn new(node: NodeId, observer: Observer, seed: &Seed, saved_max: usize) -> Self {
         let draw = seed.derive("conduct").derive(&node.to_string()).draw();
-        let state = State { conduct: None, draw, said: VecDeque::new(), saved: BTreeMap::new() };
+        let state = State { conduct: None, draw, said: VecDeque::new(), saved: BTreeMap::new(), saved_max };
         Self { node, observer, state: Arc::new(Mutex::new(state)) }
     }
 
@@ -103,7 +112,13 @@ impl Tap {
 
     /// Lets it remember peers as if it had saved them.
     pub fn remember(&self, records: impl IntoIterator<Item = Record>) {
-        self.state().saved.extend(records.into_iter().map(|record| (record.peer, record)));
+        let state = &mut *self.state();
+        state.saved.extend(records.into_iter().map(|record| (record.peer, record)));
+        if state.saved.len() > state.saved_max + state.saved_max / 5 {
+            let mut rows: Vec<_> = state.saved.values().map(|record| (Reverse(record.worth()), record.peer)).collect();
+            rows.sort_unstable();
+            rows.iter().skip(state.saved_max).for_each(|(_, peer)| _ = state.saved.remove(peer));
+        }
     }
 
     /// Between the actors and the network driver: commands. `events` is where the driver's events go.
@@ -309,4 +324,26 @@ fn mangled(frame: Frame) -> Frame {
     let mut body = frame.body.to_vec();
     body.iter_mut().next_back().into_iter().for_each(|byte| *byte ^= 1);
     Frame { message: frame.message, body: Bytes::from(body) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timeline::Timeline;
+
+    #[test]
+    fn a_node_remembers_so_many_peers_and_those_seen_last() {
+        let observer = Observer::new(Timeline::default());
+        let tap = Taps::new(observer, Seed::new([1; 32])).keeping(10).of(0);
+        let record = |n: u8| {
+            let mut record = Record::new(PeerId([n; 32]), 1);
+            record.last_seen_unix = u64::from(n % 20);
+            record
+        };
+        tap.remember((0..12).map(record));
+        assert_eq!(tap.saved_peers().len(), 12, "a fifth more for a while");
+        tap.remember((12..20).map(record));
+        let kept: Vec<u8> = tap.saved_peers().iter().map(|record| record.peer.0[0]).collect();
+        assert_eq!(kept, [10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
+    }
 }

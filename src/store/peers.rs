@@ -71,10 +71,7 @@ impl NodeStore {
         table: &impl ReadableTable<&'static [u8; 32], &'static [u8]>,
     ) -> Result<Vec<[u8; 32]>, StoreError> {
         let mut records = self.readable(table)?;
-        records.sort_by_key(|record| {
-            let decided = record.kept || record.banned_by_user;
-            (std::cmp::Reverse((decided, record.last_seen_unix, record.first_seen_unix)), record.peer)
-        });
+        records.sort_by_key(|record| (std::cmp::Reverse(record.worth()), record.peer));
         Ok(records.into_iter().skip(PEERS_KEPT).map(|record| record.peer.0).collect())
     }
 }

@@ -180,6 +180,12 @@ impl Record {
         true
     }
 
+    /// Of whom more is kept if there is room for some only: first those that the user has decided about, then those seen
+    /// last, then those heard of last.
+    pub fn worth(&self) -> (bool, u64, u64) {
+        (self.kept || self.banned_by_user, self.last_seen_unix, self.first_seen_unix)
+    }
+
     /// Was it ever connected?
     pub fn was_seen(&self) -> bool {
         self.last_seen_unix > 0

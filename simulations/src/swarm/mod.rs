@@ -75,7 +75,7 @@ impl Swarm {
         let timeline = observer.timeline();
         let world = World::on(timeline.clone(), seed.derive("world"));
         let network = Network::new(timeline, links.clone(), seed.derive("network"));
-        let taps = Taps::new(observer.clone(), seed.derive("taps"));
+        let taps = Taps::new(observer.clone(), seed.derive("taps")).keeping(config.known_max);
         let warmth = seed.derive("warm").draw().u64();
         Self { world, observer, taps, links, network, seed: seed.clone(), warmth, config, nodes: BTreeMap::new() }
     }

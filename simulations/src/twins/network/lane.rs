@@ -14,9 +14,10 @@ const CONTROL_STREAMS: usize = 16;
 /// Frames to one peer.
 #[derive(Default)]
 pub(super) struct Lane {
-    waiting: BTreeMap<Reverse<Class>, VecDeque<(u64, Flying)>>,
+    /// Frames are boxed: most lanes have one, and trees and queues make room for several.
+    waiting: BTreeMap<Reverse<Class>, VecDeque<(u64, Box<Flying>)>>,
     /// By their ids, which ascend.
-    flying: BTreeMap<u64, Flying>,
+    flying: BTreeMap<u64, Box<Flying>>,
     frames: usize,
     bytes: usize,
     writing: usize,
@@ -42,7 +43,7 @@ impl Lane {
         self.frames += 1;
         self.bytes += bytes;
         self.next_id += 1;
-        let flying = Flying { tag, class, bytes, frame: Some(frame), sent: Time(0) };
+        let flying = Box::new(Flying { tag, class, bytes, frame: Some(frame), sent: Time(0) });
         self.waiting.entry(Reverse(class)).or_default().push_back((self.next_id, flying));
         true
     }
@@ -55,9 +56,10 @@ impl Lane {
         if self.writing >= allowed {
             return None;
         }
-        let (id, flying) = self.waiting.get_mut(&class)?.pop_front()?;
+        let (id, mut flying) = self.waiting.get_mut(&class)?.pop_front()?;
         let bytes = flying.bytes;
-        self.flying.insert(id, Flying { sent: now, ..flying });
+        flying.sent = now;
+        self.flying.insert(id, flying);
         self.writing += 1;
         Some((id, bytes))
     }
@@ -76,7 +78,7 @@ impl Lane {
 
     /// The frame has ended.
     pub(super) fn end(&mut self, id: u64) -> Option<Flying> {
-        let flying = self.flying.remove(&id)?;
+        let flying = *self.flying.remove(&id)?;
         self.writing -= usize::from(flying.frame.is_some());
         self.forget(&flying);
         Some(flying)
@@ -91,7 +93,7 @@ impl Lane {
             let (out, kept): (VecDeque<_>, _) =
                 std::mem::take(queue).into_iter().partition(|(_, flying)| flying.tag == tag);
             *queue = kept;
-            gone.extend(out.into_iter().map(|(_, flying)| flying));
+            gone.extend(out.into_iter().map(|(_, flying)| *flying));
         }
         gone.iter().for_each(|flying| self.forget(flying));
         ended.append(&mut gone);
@@ -102,7 +104,7 @@ impl Lane {
     pub(super) fn fail(&mut self) -> Vec<Flying> {
         let flying = std::mem::take(&mut self.flying).into_values();
         let ended = flying.chain(self.waiting.values_mut().flat_map(std::mem::take).map(|(_, flying)| flying));
-        let ended = ended.collect();
+        let ended = ended.map(|flying| *flying).collect();
         *self = Self { next_id: self.next_id, ..Self::default() };
         ended
     }
@@ -111,10 +113,10 @@ impl Lane {
     pub(super) fn rewind(&mut self) {
         let again: Vec<u64> = self.flying.iter().filter(|(_, f)| f.frame.is_some()).map(|(id, _)| *id).collect();
         for id in again.into_iter().rev() {
-            if let Some(flying) = self.flying.remove(&id) {
+            if let Some(mut flying) = self.flying.remove(&id) {
                 self.writing -= 1;
-                let class = Reverse(flying.class);
-                self.waiting.entry(class).or_default().push_front((id, Flying { sent: Time(0), ..flying }));
+                flying.sent = Time(0);
+                self.waiting.entry(Reverse(flying.class)).or_default().push_front((id, flying));
             }
         }
     }
