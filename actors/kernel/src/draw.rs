@@ -100,6 +100,15 @@ impl Draw {
         }
     }
 
+    /// Leaves `count` of `items`, or all if there are fewer: any choice of them in any order is as likely as another.
+    pub fn sample<T>(&mut self, items: &mut Vec<T>, count: usize) {
+        for at in 0..count.min(items.len()) {
+            let other = usize::try_from(self.below((items.len() - at) as u64)).unwrap_or(0);
+            items.swap(at, at + other);
+        }
+        items.truncate(count);
+    }
+
     /// One of `items`, or `None` if there are none.
     pub fn choose<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
         items.get(usize::try_from(self.below(items.len() as u64)).unwrap_or(0))

@@ -24,6 +24,18 @@ const GOLDEN_DIAL: [u64; 2] = [14_940_264_246_930_936_088, 16_370_325_682_064_21
 const GOLDEN_BELOW: u64 = 117;
 
 #[test]
+fn every_item_is_sampled_about_as_often_as_any_other() {
+    let (mut draw, mut taken) = (Seed::new([3; 32]).draw(), [0u32; 10]);
+    for _ in 0..1000 {
+        let mut items: Vec<usize> = (0..10).collect();
+        draw.sample(&mut items, 3);
+        items.iter().for_each(|item| taken[*item] += 1);
+    }
+    // 300 each on average, with a standard deviation of 14.5.
+    assert!(taken.iter().all(|times| (230..370).contains(times)), "{taken:?}");
+}
+
+#[test]
 fn actors_and_lives_have_streams_of_their_own() {
     let seed = Seed::new([1; 32]);
     let firsts = [("a", 0), ("a", 1), ("b", 0), ("a0", 0)].map(|(name, life)| seed.actor(name, life).draw().u64());
@@ -55,6 +67,16 @@ proptest! {
         let mut draw = Seed::new(seed).draw();
         prop_assert!(draw.below(bound) < bound.max(1));
         prop_assert!((0.0..1.0).contains(&draw.unit()));
+    }
+
+    #[test]
+    fn a_sample_has_the_size_asked_for_and_every_item_once_at_most(seed: [u8; 32], length in 0usize..50, count in 0usize..60) {
+        let mut items: Vec<usize> = (0..length).collect();
+        Seed::new(seed).draw().sample(&mut items, count);
+        prop_assert_eq!(items.len(), count.min(length));
+        items.sort_unstable();
+        items.dedup();
+        prop_assert_eq!(items.len(), count.min(length));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use pangea_protocols::{
     time::{Time, UnixTime},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ pub struct Peer {
     pub record: Record,
     /// The connection, if there is one.
     pub session: Option<Session>,
-    /// A dial is under way since then.
+    /// A dial is under way since then; see [`Book::set_dialling`].
     pub dialling: Option<Time>,
     /// Not dialled before.
     pub next_dial: Time,
@@ -34,6 +34,10 @@ pub struct Peer {
     pub asked: Option<Time>,
     /// Peer exchange frames it may still send.
     pub allowance: Bucket,
+    /// Its record has changed since it was last taken to be saved.
+    unsaved: bool,
+    /// The prefix that its session counts for.
+    prefix: Option<u64>,
 }
 
 /// A connection to a peer.
@@ -90,6 +94,8 @@ impl Peer {
             refused_until: Time(0),
             asked: None,
             allowance: Bucket::new(now),
+            unsaved: false,
+            prefix: None,
         }
     }
 
@@ -131,16 +137,18 @@ pub struct Book {
     /// Boxed: the nodes of a tree have room for more entries than they hold.
     peers: BTreeMap<PeerId, Box<Peer>>,
     connected: BTreeSet<PeerId>,
+    dialling: BTreeSet<PeerId>,
     pinned: BTreeSet<PeerId>,
-    unsaved: BTreeSet<PeerId>,
+    /// Connections by the prefixes that caps apply to.
+    prefixes: BTreeMap<u64, usize>,
     limit: usize,
 }
 
 impl Book {
     /// An empty book for at most `limit` peers.
     pub fn new(limit: usize) -> Self {
-        let (peers, [connected, pinned, unsaved]) = (BTreeMap::new(), [const { BTreeSet::new() }; 3]);
-        Self { peers, connected, pinned, unsaved, limit: limit.max(1) }
+        let [connected, dialling, pinned] = [const { BTreeSet::new() }; 3];
+        Self { peers: BTreeMap::new(), connected, dialling, pinned, prefixes: BTreeMap::new(), limit: limit.max(1) }
     }
 
     /// How many are known.
@@ -161,7 +169,7 @@ impl Book {
     /// Change one; its record will be saved.
     pub fn change(&mut self, peer: PeerId) -> Option<&mut Peer> {
         let found = self.peers.get_mut(&peer)?;
-        self.unsaved.insert(peer);
+        found.unsaved = true;
         Some(found)
     }
 
@@ -198,14 +206,51 @@ impl Book {
         Some(found)
     }
 
+    /// Those to whom a dial is under way, in the order of their ids.
+    pub fn dialling(&self) -> impl Iterator<Item = &Peer> {
+        self.dialling.iter().filter_map(|peer| self.get(*peer))
+    }
+
+    /// How many dials are under way.
+    pub fn dialling_len(&self) -> usize {
+        self.dialling.len()
+    }
+
+    /// Begins or ends a dial to a known peer.
+    pub fn set_dialling(&mut self, peer: PeerId, since: Option<Time>) {
+        let Some(found) = self.peers.get_mut(&peer) else { return };
+        found.dialling = since;
+        match since {
+            Some(_) => self.dialling.insert(peer),
+            None => self.dialling.remove(&peer),
+        };
+    }
+
+    /// Connections by the prefixes that caps apply to (see [`domain::capped_prefix`]).
+    pub fn prefixes(&self) -> &BTreeMap<u64, usize> {
+        &self.prefixes
+    }
+
     /// Begins or ends a session, and returns the one that was.
     pub fn set_session(&mut self, peer: PeerId, session: Option<Session>) -> Option<Session> {
         let found = self.peers.get_mut(&peer)?;
-        match session {
-            Some(_) => self.connected.insert(peer),
-            None => self.connected.remove(&peer),
-        };
-        std::mem::replace(&mut found.session, session)
+        let old = std::mem::replace(&mut found.session, session);
+        if let Some(prefix) = found.prefix.take()
+            && let Entry::Occupied(mut count) = self.prefixes.entry(prefix)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        if found.session.is_some() {
+            found.prefix = found.address().and_then(domain::capped_prefix);
+            found.prefix.into_iter().for_each(|prefix| *self.prefixes.entry(prefix).or_default() += 1);
+            self.connected.insert(peer);
+        } else {
+            self.connected.remove(&peer);
+        }
+        old
     }
 
     /// The peer, made if it is not known; `None` if the book is full of peers that must not be forgotten.
@@ -219,37 +264,39 @@ impl Book {
     /// Puts a record in; an older one of the same peer is replaced, its session stays.
     pub fn insert(&mut self, record: Record, now: Time, draw: &mut Draw) -> Option<&mut Peer> {
         let peer = record.peer;
-        if !self.peers.contains_key(&peer) && self.peers.len() >= self.limit && !self.evict(draw) {
+        if self.peers.len() >= self.limit && !self.peers.contains_key(&peer) && !self.evict(draw) {
             return None;
         }
-        let entry = self.peers.entry(peer).or_insert_with(|| Box::new(Peer::new(record.clone(), now)));
         if record.kept {
             self.pinned.insert(peer);
         }
+        let entry = self.peers.entry(peer).or_insert_with(|| Box::new(Peer::new(record.clone(), now)));
         entry.record = record;
         Some(entry)
     }
 
     /// Up to `max` records that changed since they were last taken.
     pub fn take_unsaved(&mut self, max: usize) -> Vec<Record> {
-        let mut records = Vec::new();
-        while records.len() < max {
-            let Some(peer) = self.unsaved.pop_first() else { break };
-            records.extend(self.peers.get(&peer).map(|found| found.record.clone()));
-        }
-        records
+        let unsaved = self.peers.values_mut().filter(|peer| peer.unsaved).take(max);
+        let save = |peer: &mut Box<Peer>| {
+            peer.unsaved = false;
+            peer.record.clone()
+        };
+        unsaved.map(save).collect()
     }
 
-    /// Forgets the least useful hundredth: peers never met before those met, unreachable before untried, long gone
+    /// Forgets the least useful sixteenth, so that not every newcomer costs a look at all: peers never met before those met, unreachable before untried, long gone
     /// before recent. Among equals chance decides, so that a flood of names cannot aim at one.
     fn evict(&mut self, draw: &mut Draw) -> bool {
         let mut rows: Vec<_> = self.iter().filter(|peer| peer.may_be_forgotten()).map(rank).collect();
         draw.shuffle(&mut rows);
-        rows.sort_by_key(|(rank, _)| *rank);
-        rows.truncate((self.limit / 100).max(1));
+        let count = (self.limit / 16).max(1).min(rows.len());
+        if count < rows.len() {
+            rows.select_nth_unstable_by_key(count, |(rank, _)| *rank);
+            rows.truncate(count);
+        }
         for (_, peer) in &rows {
             self.peers.remove(peer);
-            self.unsaved.remove(peer);
         }
         !rows.is_empty()
     }
@@ -287,6 +334,29 @@ mod tests {
     }
 
     #[test]
+    fn a_full_book_makes_room_for_several_newcomers_at_once_and_stays_nearly_full() {
+        let (mut book, mut draw) = (Book::new(160), Seed::new([1; 32]).draw());
+        for n in 0..1000 {
+            book.enter(id(n), Time(0), UnixTime(6), &mut draw).unwrap();
+            assert!(n < 160 || (151..=160).contains(&book.len()), "{}", book.len());
+        }
+    }
+
+    #[test]
+    fn what_was_saved_is_saved_again_once_it_has_changed() {
+        let (mut book, mut draw) = (Book::new(10), Seed::new([1; 32]).draw());
+        (0..3).for_each(|n| _ = book.enter(id(n), Time(0), UnixTime(5), &mut draw));
+        let saved = [book.take_unsaved(2), book.take_unsaved(2), book.take_unsaved(2)].map(|records| records.len());
+        assert_eq!(saved, [2, 1, 0]);
+        book.touch(id(1)).unwrap().busy_until = Time(1);
+        assert!(book.take_unsaved(9).is_empty());
+        let before = book.get(id(1)).unwrap().record.clone();
+        book.change(id(1)).unwrap().record.verified = 7;
+        let saved = book.take_unsaved(9);
+        assert_eq!((saved.len(), saved[0].verified, before.verified), (1, 7, 0));
+    }
+
+    #[test]
     fn pinned_connected_and_banned_peers_are_never_forgotten_and_a_full_book_says_so() {
         let (mut book, mut draw) = (Book::new(3), Seed::new([1; 32]).draw());
         book.enter(id(1), Time(0), UnixTime(5), &mut draw).unwrap().bootstrap = true;
@@ -297,6 +367,25 @@ mod tests {
         book.set_session(id(3), None);
         assert!(book.enter(id(4), Time(0), UnixTime(5), &mut draw).is_some());
         assert!(book.get(id(3)).is_none());
+    }
+
+    #[test]
+    fn connections_are_counted_by_prefix_from_their_beginning_to_their_end() {
+        let (mut book, mut draw) = (Book::new(9), Seed::new([1; 32]).draw());
+        let session = |text: &str| Some(Session { address: text.parse().ok(), inbound: true, since: Time(0) });
+        for (n, at) in
+            ["/ip4/203.0.113.1/udp/1", "/ip4/203.0.113.2/udp/1", "/ip4/198.51.100.1/udp/1", "/ip4/10.0.0.1/udp/1"]
+                .into_iter()
+                .enumerate()
+        {
+            book.enter(id(n as u32), Time(0), UnixTime(5), &mut draw).unwrap();
+            book.set_session(id(n as u32), session(at));
+        }
+        assert_eq!(book.prefixes().values().copied().collect::<Vec<_>>(), [1, 2], "private networks are not counted");
+        book.set_session(id(0), session("/ip4/198.51.100.2/udp/1"));
+        assert_eq!(book.prefixes().values().copied().collect::<Vec<_>>(), [2, 1], "a session that replaces another");
+        (0..4).for_each(|n| _ = book.set_session(id(n), None));
+        assert!(book.prefixes().is_empty() && book.connected_len() == 0);
     }
 
     #[test]

@@ -17,17 +17,20 @@ pub enum Scope {
 
 /// The scope of an address.
 pub fn scope(address: &Address) -> Scope {
-    match address.ip().map(canonical) {
-        Some(ip) if ip.is_loopback() => Scope::Loopback,
-        Some(IpAddr::V4(ip)) => {
+    address.ip().map_or(Scope::Public, |ip| scope_of(canonical(ip)))
+}
+
+fn scope_of(ip: IpAddr) -> Scope {
+    match ip {
+        ip if ip.is_loopback() => Scope::Loopback,
+        IpAddr::V4(ip) => {
             let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
             if ip.is_private() || ip.is_link_local() || shared { Scope::Private } else { Scope::Public }
         }
-        Some(IpAddr::V6(ip)) => {
+        IpAddr::V6(ip) => {
             let head = ip.segments()[0];
             if head & 0xfe00 == 0xfc00 || head & 0xffc0 == 0xfe80 { Scope::Private } else { Scope::Public }
         }
-        None => Scope::Public,
     }
 }
 
@@ -42,7 +45,11 @@ pub fn is_dialable(address: &Address) -> bool {
 
 /// The /24 (IPv4) or /48 (IPv6) of an address, as a number; `None` if it is not an IP address or loopback.
 pub fn prefix(address: &Address) -> Option<u64> {
-    match address.ip().map(canonical)? {
+    prefix_of(canonical(address.ip()?))
+}
+
+fn prefix_of(ip: IpAddr) -> Option<u64> {
+    match ip {
         ip if ip.is_loopback() => None,
         IpAddr::V4(ip) => Some(4 << 56 | u64::from(u32::from(ip) >> 8)),
         IpAddr::V6(ip) => Some(6 << 56 | u64::try_from(u128::from(ip) >> 80).unwrap_or(0)),
@@ -52,7 +59,8 @@ pub fn prefix(address: &Address) -> Option<u64> {
 /// The prefix that connection caps apply to: public addresses only. Machines of one home or office share a /24
 /// honestly, and an attacker who is inside it needs no more of them.
 pub fn capped_prefix(address: &Address) -> Option<u64> {
-    if scope(address) == Scope::Public { prefix(address) } else { None }
+    let ip = canonical(address.ip()?);
+    if scope_of(ip) == Scope::Public { prefix_of(ip) } else { None }
 }
 
 /// The failure domain of a peer: its prefix, or a domain of its own if it has none.

@@ -299,7 +299,8 @@ fn a_newcomer_that_there_is_no_room_for_is_told_of_others_before_it_is_sent_away
     assert!(hangups(&connect(&mut bed, 100)).is_empty(), "not yet");
     let answer = sent(&pex(&mut bed, 100, Pex::Ask { max: 32, own: Some(signed(100, 10)) }));
     let [(asked, Pex::Peers { records })] = answer.as_slice() else { panic!("{answer:?}") };
-    assert_eq!((*asked, records.len()), (id(100), full as usize));
+    // Those it knows, and itself.
+    assert_eq!((*asked, records.len()), (id(100), full as usize + 1));
     assert!(sent(&pex(&mut bed, 100, Pex::Ask { max: 32, own: None })).is_empty(), "once is enough");
     assert!(!candidates(&mut bed, 99).contains(&id(100)), "a guest holds nothing");
     assert!(hangups(&bed.advance(SECOND * 2)).is_empty());
@@ -322,10 +323,30 @@ fn peers_introduce_each_other_and_only_signed_records_of_peers_that_were_met_are
     pex(&mut bed, 1, Pex::Peers { records: vec![signed(5, 10)] });
     assert_eq!(dials(&bed.advance(SECOND * 10)), [id(5)], "hearsay is dialled");
     let answer = sent(&pex(&mut bed, 1, Pex::Ask { max: 32, own: Some(signed(1, 10)) }));
-    assert_eq!(answer, [(id(1), Pex::Peers { records: vec![] })], "but not passed on");
+    assert_eq!(answer, [(id(1), Pex::Peers { records: vec![own.clone()] })], "but not passed on");
     bed.send(In::Net(Event::Connected { peer: id(5), address: at(5), inbound: false }));
     let answer = sent(&pex(&mut bed, 1, Pex::Ask { max: 32, own: None }));
-    assert_eq!(answer, [(id(1), Pex::Peers { records: vec![signed(5, 10)] })]);
+    assert_eq!(answer, [(id(1), Pex::Peers { records: vec![signed(5, 10), own.clone()] })]);
+    let answer = sent(&pex(&mut bed, 1, Pex::Ask { max: 1, own: None }));
+    assert_eq!(answer, [(id(1), Pex::Peers { records: vec![own.clone()] })], "no more than was asked for");
+    let answer = sent(&pex(&mut bed, 1, Pex::Ask { max: 0, own: Some(signed(1, 5)) }));
+    assert_eq!(answer, [], "an introduction has no answer");
+}
+
+#[test]
+fn the_first_peers_are_asked_then_those_it_dials_are_told_where_it_is_and_callers_are_not() {
+    let mut bed = bed(Config::default());
+    let mut asked = |n: u32, inbound: bool| -> Option<u8> {
+        let out = bed.send(In::Net(Event::Connected { peer: id(n), address: at(n), inbound }));
+        match sent(&out).as_slice() {
+            [(_, Pex::Ask { max, own: Some(own) })] if own.addresses == [at(0)] => Some(*max),
+            [] => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!([1, 2, 3, 4, 5, 6, 7, 8].map(|n| asked(n, n % 2 == 0)), [Some(16); 8]);
+    assert_eq!([9, 10].map(|n| asked(n, false)), [Some(0); 2]);
+    assert_eq!([11, 12].map(|n| asked(n, true)), [None; 2]);
 }
 
 #[test]

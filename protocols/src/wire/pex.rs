@@ -15,9 +15,9 @@ use std::{
 /// Messages of peer exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pex {
-    /// Ask for at most `max` records; carries the asker's own.
+    /// Ask for at most `max` records; carries the asker's own. With a `max` of 0, that is all, and there is no answer.
     Ask { max: u8, own: Option<PeerRecord> },
-    /// Up to [`RECORDS_MAX`] records.
+    /// Up to [`RECORDS_MAX`] records, the answerer's own among them.
     Peers { records: Vec<PeerRecord> },
 }
 

@@ -69,21 +69,19 @@ impl PeerManager {
         if !self.wants_peers() {
             return;
         }
-        let (mut under_way, mut prefixes) = (0, BTreeMap::<u64, usize>::new());
-        for peer in self.book.iter().filter(|peer| peer.session.is_some() || peer.dialling.is_some()) {
-            under_way += usize::from(peer.dialling.is_some());
-            if let Some(prefix) = peer.address().and_then(capped_prefix) {
-                *prefixes.entry(prefix).or_default() += 1;
-            }
+        let (mut wanted, mut under_way) = (self.wanted(), self.book.dialling_len());
+        let mut prefixes = self.book.prefixes().clone();
+        for prefix in self.book.dialling().filter_map(|peer| peer.address().and_then(capped_prefix)) {
+            *prefixes.entry(prefix).or_default() += 1;
         }
-        let mut wanted = self.config.target.saturating_sub(self.book.connected_len() + under_way);
         for peer in self.due(cx) {
             let Some(found) = self.book.get(peer) else { continue };
             let pinned = found.is_pinned();
             let fits = pinned && self.book.connected_len() < self.config.hard_max() || wanted > 0;
-            let Some(addresses) = dialable(found, &prefixes, self.config.per_prefix_max).filter(|_| fits) else {
+            if !fits {
                 continue;
-            };
+            }
+            let Some(addresses) = dialable(found, &prefixes, self.config.per_prefix_max) else { continue };
             // Pinned peers come first and have slots of their own: strangers that do not answer cannot hold them up.
             if under_way >= if pinned { 2 * DIALS_MAX } else { DIALS_MAX } {
                 break;
@@ -93,22 +91,26 @@ impl PeerManager {
             }
             under_way += 1;
             wanted = wanted.saturating_sub(1);
-            if let Some(found) = self.book.touch(peer) {
-                found.dialling = Some(now);
-            }
+            self.book.set_dialling(peer, Some(now));
             cx.emit(Out::Net(net::Command::Dial { peer, addresses }));
         }
     }
 
+    /// How many more this node would dial.
+    pub(super) fn wanted(&self) -> usize {
+        self.config.target.saturating_sub(self.book.connected_len() + self.book.dialling_len())
+    }
+
     /// False if nobody has to be looked for among all that are known.
     fn wants_peers(&self) -> bool {
-        self.book.connected_len() < self.config.target || self.book.pinned().any(|peer| self.may_dial(peer))
+        self.wanted() > 0 || self.book.pinned().any(|peer| self.may_dial(peer))
     }
 
     /// Who may be dialled now: the pinned, then the good, then the others; among equals chance decides.
     fn due(&self, cx: &mut Cx<'_, Self>) -> Vec<PeerId> {
         let (now, isolated) = (cx.now(), self.book.connected_len() == 0);
-        let mut due: Vec<&Peer> = self.book.iter().filter(|peer| self.may_dial(peer)).collect();
+        let in_time = |peer: &&Peer| peer.next_dial <= now || isolated && peer.next_dial_isolated <= now;
+        let mut due: Vec<&Peer> = self.book.iter().filter(in_time).filter(|peer| self.may_dial(peer)).collect();
         cx.rng("dial").shuffle(&mut due);
         let class = |state: State| match state {
             State::Good => 0,
@@ -116,7 +118,7 @@ impl PeerManager {
             State::New => 2,
             State::Suspect | State::Quarantined | State::Banned => 3,
         };
-        due.sort_by_key(|peer| (!peer.is_pinned(), peer.record.dial_failures, class(peer.record.state)));
+        due.sort_by_cached_key(|peer| (!peer.is_pinned(), peer.record.dial_failures, class(peer.record.state)));
         let mut impatient = 0;
         due.retain(|peer| {
             let early = isolated && peer.next_dial_isolated <= now && (peer.is_pinned() || impatient < ISOLATED_MAX);
@@ -183,7 +185,7 @@ impl PeerManager {
         if !self.wants_peers() {
             return LONGEST;
         }
-        let short = self.book.connected_len() < self.config.target;
+        let short = self.wanted() > 0;
         let isolated = self.book.connected_len() == 0;
         let wanted = |peer: &&Peer| (short || peer.is_pinned()) && self.may_dial(peer);
         let due = |peer: &Peer| if isolated { peer.next_dial.min(peer.next_dial_isolated) } else { peer.next_dial };

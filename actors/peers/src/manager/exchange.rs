@@ -26,6 +26,10 @@ const EVERY: Duration = Duration::from_secs(180);
 /// By a node that has fewer connections than it wants, this often.
 const EVERY_LACKING: Duration = Duration::from_secs(45);
 const ASKED: usize = 3;
+/// The first peers of a node are asked when they are connected, these many at most, for this many records each: a few from
+/// each of several are worth more than many from each of a few, since nobody's choice of whom to name weighs much then.
+const FIRST: usize = 8;
+const FIRST_RECORDS: usize = 16;
 /// An answer after this time is unasked for.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 /// A clock may be this much ahead.
@@ -47,21 +51,30 @@ impl PeerManager {
         let every = if self.book.connected_len() < self.config.target { EVERY_LACKING } else { EVERY };
         self.next_exchange = now + crate::backoff::jittered(every, cx.rng("pex"));
         let mut peers: Vec<PeerId> = self.book.connected().map(|peer| peer.record.peer).collect();
-        cx.rng("pex").shuffle(&mut peers);
-        peers.truncate(ASKED);
+        cx.rng("pex").sample(&mut peers, ASKED);
         for peer in peers {
-            self.ask(cx, peer);
+            self.ask(cx, peer, RECORDS_MAX);
         }
     }
 
-    /// Asks one peer, and tells it where this node is.
-    pub(super) fn ask(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId) {
+    /// A peer has just been connected. Beyond the first few, one that this node has dialled is told where this node is and
+    /// asked for nothing, and one that has dialled this node knows: who calls in order to be believed is not asked.
+    pub(super) fn greet(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, inbound: bool) {
+        if self.book.connected_len() <= FIRST {
+            self.ask(cx, peer, FIRST_RECORDS);
+        } else if !inbound && let Some(own) = self.own_record(cx.unix().0) {
+            self.send(cx, peer, Pex::Ask { max: 0, own: Some(own) });
+        }
+    }
+
+    /// Asks one peer for at most `max` records, and tells it where this node is.
+    fn ask(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, max: usize) {
         let now = cx.now();
         let own = self.own_record(cx.unix().0);
         if let Some(found) = self.book.touch(peer) {
             found.asked = Some(now);
         }
-        self.send(cx, peer, Pex::Ask { max: RECORDS_MAX as u8, own });
+        self.send(cx, peer, Pex::Ask { max: max as u8, own });
     }
 
     pub(super) fn on_pex(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, frame: Frame) {
@@ -92,9 +105,13 @@ impl PeerManager {
             if record.peer != peer {
                 return self.on_violation(cx, peer, "introduced itself with the record of another peer");
             }
-            if !self.believe(cx, peer, record) {
+            let narrowest = self.known_by(peer);
+            if !self.believe(cx, peer, narrowest, record) {
                 return;
             }
+        }
+        if max == 0 {
+            return;
         }
         let unix = cx.unix().0;
         let fresh = |found: &&Peer| {
@@ -105,9 +122,14 @@ impl PeerManager {
         };
         let mut records: Vec<&PeerRecord> =
             self.book.iter().filter(fresh).filter_map(|found| found.record.signed.as_ref()).collect();
-        cx.rng("pex").shuffle(&mut records);
-        records.truncate(usize::from(max).min(RECORDS_MAX));
-        let records = records.into_iter().cloned().collect();
+        let count = usize::from(max).min(RECORDS_MAX);
+        cx.rng("pex").sample(&mut records, count);
+        let mut records: Vec<PeerRecord> = records.into_iter().cloned().collect();
+        // Who asks learns where this node is, and may pass it on.
+        if let Some(own) = self.own_record(unix) {
+            records.truncate(count - 1);
+            records.push(own);
+        }
         self.send(cx, peer, Pex::Peers { records });
     }
 
@@ -120,16 +142,23 @@ impl PeerManager {
         if records.len() > RECORDS_MAX {
             return self.on_violation(cx, peer, "sent more peers than the protocol allows");
         }
+        let narrowest = self.known_by(peer);
         for record in records {
-            if !self.believe(cx, peer, record) {
+            if !self.believe(cx, peer, narrowest, record) {
                 return;
             }
         }
         self.schedule_round(cx, Duration::from_secs(1));
     }
 
-    /// Takes in a record that `from` sent. False if it was forged: the rest of the message is not looked at.
-    fn believe(&mut self, cx: &mut Cx<'_, Self>, from: PeerId, record: PeerRecord) -> bool {
+    /// A peer on this machine may tell of this machine, one in this network of this network, others of the world.
+    fn known_by(&self, from: PeerId) -> Scope {
+        self.book.get(from).and_then(Peer::address).map_or(Scope::Public, scope)
+    }
+
+    /// Takes in a record that `from` sent, as far as its addresses reach as far as `narrowest`. False if it was forged: the
+    /// rest of the message is not looked at.
+    fn believe(&mut self, cx: &mut Cx<'_, Self>, from: PeerId, narrowest: Scope, record: PeerRecord) -> bool {
         let (now, unix) = (cx.now(), cx.unix());
         let peer = record.peer;
         let age = unix.0.saturating_sub(record.issued_unix);
@@ -143,11 +172,9 @@ impl PeerManager {
             self.on_violation(cx, from, "sent a peer record with a wrong signature");
             return false;
         }
-        // A peer on this machine may tell of this machine, one in this network of this network, others of the world.
-        let known_by = self.book.get(from).and_then(Peer::address).map_or(Scope::Public, scope);
         let Some(found) = self.book.enter(peer, now, unix, cx.rng("evict")) else { return true };
         let addresses: Vec<Address> =
-            record.addresses.iter().filter(|address| scope(address) >= known_by).cloned().collect();
+            record.addresses.iter().filter(|address| scope(address) >= narrowest).cloned().collect();
         found.record.hear(addresses.iter().cloned());
         found.record.signed = Some(record);
         let known = found.record.state.is_served() && !addresses.is_empty();

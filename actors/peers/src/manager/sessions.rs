@@ -43,8 +43,8 @@ impl PeerManager {
             if !self.config.allows(peer) {
                 cx.emit(Out::Allow { peer, allowed: false });
             }
+            self.book.set_dialling(peer, None);
             if let Some(found) = self.book.touch(peer) {
-                found.dialling = None;
                 found.next_dial = now + backoff::jittered(backoff::FIRST, cx.rng("backoff"));
             }
             return Self::hangup(cx, peer);
@@ -52,7 +52,6 @@ impl PeerManager {
         let Some(found) = self.book.enter(peer, now, unix, cx.rng("evict")) else {
             return Self::hangup(cx, peer);
         };
-        found.dialling = None;
         found.record.last_seen_unix = unix.0.max(1);
         if !inbound {
             found.record.next_dial_unix = 0;
@@ -60,14 +59,15 @@ impl PeerManager {
                 found.record.reach(address, unix.0);
             }
         }
+        self.book.set_dialling(peer, None);
         self.book.set_session(peer, Some(Session { address, inbound, since: now }));
         self.reassess(cx, peer);
         // A node that has the peers it wants asks in its regular rounds only.
         if self.book.connected_len() <= self.config.target {
-            self.ask(cx, peer);
+            self.greet(cx, peer, inbound);
         }
         self.tell_count(cx);
-        if self.book.connected_len() < self.config.target {
+        if self.wanted() > 0 {
             self.schedule_round(cx, Duration::ZERO);
         }
     }
@@ -87,9 +87,8 @@ impl PeerManager {
         if self.book.connected_len() >= self.config.hard_max() {
             return Err(FULL);
         }
-        let prefix = address.and_then(capped_prefix);
-        let same = |other: &&crate::book::Peer| other.address().and_then(capped_prefix) == prefix;
-        if prefix.is_some() && self.book.connected().filter(same).count() >= self.config.per_prefix_max {
+        let others = address.and_then(capped_prefix).and_then(|prefix| self.book.prefixes().get(&prefix));
+        if others.is_some_and(|count| *count >= self.config.per_prefix_max) {
             return Err("too many connections from one network");
         }
         Ok(())
@@ -131,8 +130,8 @@ impl PeerManager {
         let (now, unix) = (cx.now(), cx.unix().0);
         let Some(found) = self.book.get(peer).filter(|found| found.session.is_none()) else { return };
         tracing::debug!(%peer, reason, failures = found.record.dial_failures + 1, "dial failed");
+        self.book.set_dialling(peer, None);
         let Some(found) = self.book.change(peer) else { return };
-        found.dialling = None;
         // Only the time since the last failed dial is known to be time that it was away: this node may have been off.
         if found.record.was_seen() && found.record.dial_failures > 0 {
             let step = backoff::step(found.record.dial_failures, found.is_pinned());
