@@ -180,6 +180,11 @@ impl Record {
         true
     }
 
+    /// Has this node ever dialled it with success?
+    pub fn was_reached(&self) -> bool {
+        self.addresses.iter().any(|place| place.reached_unix > 0)
+    }
+
     /// Of whom more is kept if there is room for some only: first those that the user has decided about, then those seen
     /// last, then those heard of last.
     pub fn worth(&self) -> (bool, u64, u64) {

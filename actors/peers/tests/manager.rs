@@ -334,6 +334,19 @@ fn peers_introduce_each_other_and_only_signed_records_of_peers_that_were_met_are
 }
 
 #[test]
+fn peers_that_were_dialled_are_preferred_as_holders_and_others_serve_where_there_are_none() {
+    let mut bed = bed(Config::default());
+    for n in 1..=20 {
+        bed.send(In::Net(Event::Connected { peer: id(n), address: at(n), inbound: n > 10 }));
+    }
+    let dialled: BTreeSet<PeerId> = (1..=10).map(id).collect();
+    let chosen: Vec<PeerId> = (0..100).flat_map(|_| candidates(&mut bed, 8)).collect();
+    let preferred = chosen.iter().filter(|peer| dialled.contains(peer)).count();
+    assert!(chosen.len() == 800 && preferred > 600, "{preferred} of {}: half of all would be 400", chosen.len());
+    assert_eq!(candidates(&mut bed, 20).len(), 20);
+}
+
+#[test]
 fn the_first_peers_are_asked_then_those_it_dials_are_told_where_it_is_and_callers_are_not() {
     let mut bed = bed(Config::default());
     let mut asked = |n: u32, inbound: bool| -> Option<u8> {

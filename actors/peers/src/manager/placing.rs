@@ -15,6 +15,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 /// Most peers in the user's list: all that are connected, then the best of the others.
 pub const LISTED_MAX: usize = 2000;
+/// What the score of a candidate is worth that this node has never dialled: behind a router that lets nobody in, it keeps
+/// what it is given from all but those whom it happens to be connected to.
+const NEVER_DIALLED: f64 = 0.25;
 /// Most peers that are ranked in one answer.
 pub const RANKED_MAX: usize = 1024;
 
@@ -34,7 +37,8 @@ impl PeerManager {
         };
         let mut pool: Vec<(f64, Candidate)> = Vec::new();
         for peer in self.book.connected().filter(eligible) {
-            let candidate = candidate(peer, score(&peer.record, &field, peer.online_s(now), unix));
+            let open = if peer.record.was_reached() { 1.0 } else { NEVER_DIALLED };
+            let candidate = candidate(peer, open * score(&peer.record, &field, peer.online_s(now), unix));
             let patience = if peer.refused_until > now { 0.05 } else { 1.0 };
             pool.push((candidate.score * candidate.score * patience, candidate));
         }

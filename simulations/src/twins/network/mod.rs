@@ -138,16 +138,24 @@ impl Network {
         }
     }
 
-    /// Connects two nodes that run, as if they had been for a while. Nothing happens if they are.
+    /// Connects two nodes that run, as if one had dialled the other a while ago: who can dial whom, `one` rather than
+    /// `other`. Nothing happens if they are connected, or if neither can.
     pub fn acquaint(&self, one: PeerId, other: PeerId) {
         let mut state = self.state();
         let (one, other) = (state.number(one), state.number(other));
         let alive = |number: Number| state.nodes[number].is_up();
-        if one != other && alive(one) && alive(other) && !state.nodes[one].halves.contains_key(&other) {
-            let connection = state.next_connection();
-            self.connected(&mut state, one, other, connection, false);
-            self.connected(&mut state, other, one, connection, true);
+        if one == other || !alive(one) || !alive(other) || state.nodes[one].halves.contains_key(&other) {
+            return;
         }
+        let reaches = |from: Number, to: Number| self.0.links.can_dial(state.nodes[from].id, state.nodes[to].id);
+        let (dialler, dialled) = match (reaches(one, other), reaches(other, one)) {
+            (true, _) => (one, other),
+            (false, true) => (other, one),
+            (false, false) => return,
+        };
+        let connection = state.next_connection();
+        self.connected(&mut state, dialler, dialled, connection, false);
+        self.connected(&mut state, dialled, dialler, connection, true);
     }
 
     /// Connections of a node.

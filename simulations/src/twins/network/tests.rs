@@ -142,6 +142,17 @@ fn cut(one_way: bool) -> Act {
 }
 
 #[test]
+fn acquaintances_were_made_by_who_could_dial() {
+    let bed = Bed::new(4, &[2, 3]);
+    bed.network.acquaint(peer(0), peer(1));
+    bed.network.acquaint(peer(0), peer(2));
+    bed.network.acquaint(peer(2), peer(3));
+    bed.run(100);
+    let heard: Vec<_> = (0..4).map(|node| bed.heard(node)).collect();
+    assert_eq!(heard, [vec![">1", "<2"], vec!["<0"], vec![">0"], vec![]]);
+}
+
+#[test]
 fn a_frame_dials_its_peer_and_arrives_in_order_and_is_acknowledged() {
     let bed = Bed::new(2, &[]);
     bed.command(0, Command::Learn { peer: peer(1), addresses: vec![address(1)] });
