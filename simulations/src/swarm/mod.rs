@@ -132,9 +132,14 @@ impl Swarm {
         let luck = |other: NodeId| mix(self.warmth ^ mix(u64::from(node) << 32 | u64::from(other)));
         let others = self.nodes.iter().filter(|(id, other)| **id != node && other.is_up());
         let mut others: Vec<(u64, PeerId)> = others.map(|(id, other)| (luck(*id), other.peer)).collect();
-        others.sort_unstable_by_key(|(luck, _)| *luck);
         // Half of what a node keeps: the other half comes from those that start after it.
-        for (_, other) in others.into_iter().take(self.config.peers_target.div_ceil(2)) {
+        let count = self.config.peers_target.div_ceil(2);
+        if count < others.len() {
+            others.select_nth_unstable_by_key(count, |(luck, _)| *luck);
+            others.truncate(count);
+        }
+        others.sort_unstable_by_key(|(luck, _)| *luck);
+        for (_, other) in others {
             self.network.acquaint(peer, other);
         }
     }
