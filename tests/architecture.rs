@@ -143,6 +143,7 @@ fn no_build_plants_a_bug_by_default() {
         "actors/ces",
         "actors/chunks",
         "actors/transfer",
+        "actors/sandbox",
         "simulations",
     ] {
         let manifest = manifest(dir);

@@ -11,6 +11,7 @@
 //! | [`manifest`] | how an object is described: stripes, tree, signature |
 //! | [`ticket`] | `pangea:<cid>#k=<key>`, what a user hands to another |
 //! | [`job`] | what the user hears of a put, a get, a remove |
+//! | [`task`] | what a sandboxed task is given, what it may use, how it ended |
 //! | [`peers`], [`encoded`] | what actors tell each other of peers, and of a stream being encoded |
 //! | [`net`], [`disk`], [`files`] | the messages of the drivers |
 //! | [`generated`] | the control API, generated from `schema/control.capnp` |
@@ -29,6 +30,7 @@ pub mod merkle;
 pub mod net;
 pub mod peers;
 pub mod receipt;
+pub mod task;
 pub mod ticket;
 pub mod time;
 pub mod wire;
