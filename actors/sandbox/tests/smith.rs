@@ -72,8 +72,8 @@ fn config(draws: &mut Draws) -> Config {
         max_table_elements: 2_000,
         allow_start_export: true,
         bulk_memory_enabled: true,
-        simd_enabled: one_in(2),
         // Now and then something forbidden, which is to be refused.
+        simd_enabled: one_in(40),
         threads_enabled: one_in(40),
         relaxed_simd_enabled: one_in(40),
         tail_call_enabled: one_in(40),
@@ -217,10 +217,12 @@ fn a_module_without_floats_computes_the_same_without_the_pass() {
         let module = module.to_bytes();
         let Ok(instrumented) = pass::instrument(&module) else { continue };
         let compiled = engine.compile(&instrumented).unwrap();
-        // Places that end in memory are rare among random numbers: the whole of memory is compared through them.
         let outcome = run(&engine, &compiled, &instrumented, || u64::MAX >> 4);
         if let Ending::Output(output) = outcome.ending {
-            assert_eq!(Some(output.to_vec()), plain(&module, &[7; 100]), "seed {seed}");
+            // Without pauses, an optimised wasmi takes stack for some instructions.
+            let thread = std::thread::Builder::new().stack_size(256 << 20);
+            let plain = thread.spawn(move || plain(&module, &[7; 100])).unwrap().join().unwrap();
+            assert_eq!(Some(output.to_vec()), plain, "seed {seed}");
             compared += 1;
         }
     }

@@ -79,19 +79,29 @@ impl<M: Machine> Instance<M> {
 
     /// Runs for about `gas` gas.
     pub fn run_slice(&mut self, gas: u64) -> Slice {
+        let mut left = gas;
+        loop {
+            let breath = left.min(M::BREATH);
+            left -= breath;
+            match self.breathe(breath) {
+                Ok(None) if left > 0 => {}
+                Ok(None) => return Slice::Running,
+                Ok(Some(output)) => return self.done(Ending::Output(output)),
+                Err(Halt::Trap(trap)) => {
+                    // A guest that owes gas has run out of it, even if it trapped before it looked.
+                    let trap = if self.owes_gas() { Trap::Gas } else { trap };
+                    return self.done(Ending::Trapped(trap));
+                }
+                Err(Halt::Node(message)) => return Slice::Failed(message),
+            }
+        }
+    }
+
+    fn breathe(&mut self, gas: u64) -> Result<Option<Bytes>, Halt> {
         let (global, setup) = (self.machine.gas(), std::mem::take(&mut self.setup_gas).cast_signed());
         let global = self.machine.parts().1.tank.pour(global - setup, gas);
         self.machine.set(global, None);
-        match self.run() {
-            Ok(None) => Slice::Running,
-            Ok(Some(output)) => self.done(Ending::Output(output)),
-            Err(Halt::Trap(trap)) => {
-                // A guest that owes gas has run out of it, even if it trapped before it looked.
-                let out = self.owes_gas();
-                self.done(Ending::Trapped(if out { Trap::Gas } else { trap }))
-            }
-            Err(Halt::Node(message)) => Slice::Failed(message),
-        }
+        self.run()
     }
 
     /// Goes on until the guest pauses (`None`) or returns its output.

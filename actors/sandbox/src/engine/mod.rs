@@ -48,6 +48,9 @@ pub trait Engine: Send + Sync + 'static {
 
 /// An instance in an engine.
 pub trait Machine: Send + 'static {
+    /// Most gas between two pauses, where the engine gives back what it took of the host's stack.
+    const BREATH: u64;
+
     /// Calls an export; `None` if there is none.
     fn call(&mut self, export: Export, arguments: &[u32]) -> Option<Step>;
     /// Goes on after [`Step::Paused`].

@@ -62,7 +62,7 @@ pub fn rewrite(
 struct Plan {
     /// Gas of each basic block, in the order in which they begin.
     costs: Vec<u64>,
-    floats: [bool; 4],
+    floats: [bool; 2],
     grows: bool,
 }
 
@@ -75,7 +75,7 @@ fn plan(known: &survey::Function, body: &FunctionBody<'_>) -> Result<Plan, Error
         if let (Some(cost), false) = (plan.costs.last_mut(), blocks.dead()) {
             *cost += cost::of(&operator);
         }
-        for float in [nan::seen_by(&operator), nan::made_by(&operator)].into_iter().flatten() {
+        if let Some(float) = nan::seen_by(&operator) {
             plan.floats[float as usize] = true;
         }
         plan.grows |= matches!(operator, Operator::MemoryGrow { .. } | Operator::TableGrow { .. });
@@ -171,7 +171,7 @@ struct Scratch {
     gas: u32,
     stack: u32,
     amount: u32,
-    floats: [u32; 4],
+    floats: [u32; 2],
 }
 
 impl Scratch {
@@ -184,14 +184,12 @@ impl Scratch {
             }
             next - u32::from(wanted)
         };
-        let vectors = plan.floats[Float::F32x4 as usize] || plan.floats[Float::F64x2 as usize];
         let gas = add(true, ValType::I64);
         let stack = add(known.calls, ValType::I32);
         let amount = add(plan.grows, ValType::I32);
         let f32 = add(plan.floats[Float::F32 as usize], ValType::F32);
         let f64 = add(plan.floats[Float::F64 as usize], ValType::F64);
-        let vector = add(vectors, ValType::V128);
-        Self { gas, stack, amount, floats: [f32, f64, vector, vector] }
+        Self { gas, stack, amount, floats: [f32, f64] }
     }
 }
 
@@ -236,13 +234,10 @@ impl Writer<'_> {
         if let Some(float) = nan::seen_by(&operator).filter(|_| !exact) {
             nan::canonicalise(&mut self.function, float, self.scratch.floats[float as usize]);
         }
-        let (made, grown) = (nan::made_by(&operator), grown_bytes(&operator));
+        let grown = grown_bytes(&operator);
         let moves = self.charge_amount(&operator);
         let calls = matches!(operator, Operator::Call { .. } | Operator::CallIndirect { .. });
         self.function.instruction(&self.added.instruction(operator)?);
-        if let Some(float) = made {
-            nan::canonicalise(&mut self.function, float, self.scratch.floats[float as usize]);
-        }
         let mut code = self.function.instructions();
         if let Some(bytes) = grown {
             code.local_get(self.scratch.amount).i64_const(bytes).call(self.added.charge_grown);

@@ -35,10 +35,6 @@ pub fn of(operator: &Operator<'_>) -> u64 {
         | O::F64Div
         | O::F32Sqrt
         | O::F64Sqrt
-        | O::F32x4Div
-        | O::F64x2Div
-        | O::F32x4Sqrt
-        | O::F64x2Sqrt
         | O::Call { .. }
         | O::CallIndirect { .. }
         | O::MemoryGrow { .. }

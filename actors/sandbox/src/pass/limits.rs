@@ -8,7 +8,7 @@ pub const INSTRUMENTED_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of one function.
 pub const FUNCTION_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of one function after the pass, below what every validator accepts.
-pub const INSTRUMENTED_FUNCTION_BYTES_MAX: u64 = 7 << 20;
+pub const INSTRUMENTED_FUNCTION_BYTES_MAX: u64 = 6 << 20;
 /// Function types.
 pub const TYPES_MAX: u64 = 16_384;
 /// Parameters of a function or a block: a branch copies them for the price of one instruction.

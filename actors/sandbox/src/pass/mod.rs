@@ -21,7 +21,7 @@
 //! - **When the stack is exhausted.** A counter of our own ends a call long before the stack of any engine does.
 //! - **Host functions.** The host gives what the caller of the task wrote down: input, chunks, clock, seed.
 //!
-//! Threads, relaxed SIMD and whatever else leaves more open are refused.
+//! Threads, SIMD and whatever else leaves more open are refused.
 //!
 //! # Gas
 //!

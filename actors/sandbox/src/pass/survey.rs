@@ -8,8 +8,8 @@ use wasmparser::{
     Operator, Parser, Payload, SectionLimited, TypeRef, ValidPayload, Validator, WasmFeatures,
 };
 
-/// WebAssembly 2.0, as the W3C recommends it.
-pub const FEATURES: WasmFeatures = WasmFeatures::WASM2;
+/// WebAssembly 2.0, as the W3C recommends it, without SIMD: wasmi 2.0 loses its way in valid modules that use it.
+pub const FEATURES: WasmFeatures = WasmFeatures::WASM2.difference(WasmFeatures::SIMD);
 
 /// What the rewriting needs to know.
 #[derive(Debug, Default)]
@@ -209,8 +209,7 @@ impl Survey {
         }
         operators.finish().map_err(invalid)?;
         let locals = validator.len_locals();
-        // A vector takes two slots; which of them are vectors is not worth counting.
-        let frame = max::FRAME_BASE_SLOTS + 2 * (u64::from(locals) + u64::from(height));
+        let frame = max::FRAME_BASE_SLOTS + u64::from(locals) + u64::from(height);
         let frame = at_most("stack slots of a function", frame, max::FRAME_SLOTS_MAX).map(|()| frame as u32)?;
         self.functions.push(Function { locals, declared: declared as u32, frame, calls });
         Ok(())
@@ -250,9 +249,10 @@ pub fn at_most(what: &str, found: u64, max: u64) -> Result<(), Refusal> {
 }
 
 /// What an author can do about a feature that is refused.
-const REMEDIES: [(WasmFeatures, &str, &str); 9] = [
+const REMEDIES: [(WasmFeatures, &str, &str); 10] = [
     (WasmFeatures::THREADS, "threads (atomics, shared memory)", "compile without `atomics`"),
-    (WasmFeatures::RELAXED_SIMD, "relaxed SIMD", "compile without `relaxed-simd`; `simd128` is fine"),
+    (WasmFeatures::SIMD, "SIMD", "compile without `simd128`"),
+    (WasmFeatures::RELAXED_SIMD, "relaxed SIMD", "compile without `relaxed-simd` and `simd128`"),
     (WasmFeatures::MEMORY64, "64-bit memory", "compile for wasm32"),
     (WasmFeatures::TAIL_CALL, "tail calls", "compile without `tail-call`"),
     (WasmFeatures::EXCEPTIONS, "exceptions", "compile without `exception-handling`, in C++ with `-fno-exceptions`"),
