@@ -8,6 +8,7 @@
 //! | `fetch` | `get`, `cat` |
 //! | `catalog` | `ls`, `info` |
 //! | `peers` | `peers` |
+//! | `task` | `task`: needs no running node |
 //! | `session` | the connection to the node, jobs and Ctrl-C |
 //! | `target` | what names an object: a ticket, a CID or a name; ranges |
 //! | `output`, `format`, `table`, [`progress`] | how things are shown |
@@ -31,6 +32,7 @@ mod session;
 mod store;
 mod table;
 mod target;
+mod task;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use error::CliError;
@@ -88,6 +90,7 @@ pub(crate) enum Command {
     Rm(store::RmArgs),
     Share(store::ShareArgs),
     Peers(peers::PeersArgs),
+    Task(task::TaskArgs),
     Id(node::IdArgs),
     Status(node::StatusArgs),
     Stop(node::StopArgs),
@@ -132,6 +135,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CliError> {
             session::run_after(patience, &global, output, async |session| node::status(session, args).await)
         }
         Command::Stop(_) => session::run(&global, output, async |session| node::stop(session).await),
+        Command::Task(args) => task::task(&args, output),
         Command::Completions(args) => node::completions(&args, &mut Cli::command(), output),
         Command::ExitCodes(_) => output.text(error::EXIT_CODES),
         Command::Init(_) => local::init(&global, output),

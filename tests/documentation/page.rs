@@ -105,10 +105,17 @@ fn invocations_in(code: &str) -> Vec<Vec<String>> {
 }
 
 impl Block {
-    /// In a `console` block lines with `$ ` are commands and the others output; in an `sh` block all are commands.
+    /// In a `console` block lines with `$ ` are commands and the others output; in an `sh` block all are commands, and a
+    /// document that follows one in place (`<<'WORD'`) belongs to it.
     pub fn steps(&self) -> Vec<Step> {
         let mut steps: Vec<Step> = Vec::new();
+        let mut document: Option<&str> = None;
         for (offset, text) in self.lines.iter().enumerate() {
+            if let (Some(word), Some(step)) = (document, steps.last_mut()) {
+                step.command += &format!("\n{text}");
+                document = document.filter(|_| text != word);
+                continue;
+            }
             let command = match self.language.as_str() {
                 "sh" => Some(text.as_str()).filter(|text| !text.trim().is_empty()),
                 "console" => text.strip_prefix("$ "),
@@ -116,6 +123,7 @@ impl Block {
             };
             match (command, steps.last_mut()) {
                 (Some(command), _) => {
+                    document = command.split_once("<<'").and_then(|(_, rest)| rest.strip_suffix('\''));
                     steps.push(Step { line: self.line + offset, command: command.to_owned(), expected: Vec::new() });
                 }
                 (None, Some(step)) => step.expected.push(text.clone()),

@@ -49,12 +49,20 @@ pub struct Function {
     pub calls: bool,
 }
 
+/// What every module begins with (core specification, "Binary Format: Modules").
+const MAGIC: &[u8] = b"\0asm";
+
 /// Reads `module`.
 ///
 /// # Errors
 /// See [`super::instrument`].
 pub fn survey(module: &[u8]) -> Result<Survey, Refusal> {
     at_most("bytes", module.len() as u64, max::MODULE_BYTES_MAX)?;
+    if !module.starts_with(MAGIC) {
+        let message =
+            "it does not begin with the four bytes of WebAssembly: is it text, or of another format?".to_owned();
+        return Err(Refusal::Invalid { offset: 0, message });
+    }
     let mut survey = Survey::default();
     let mut validator = Validator::new_with_features(FEATURES);
     let mut allocations = FuncValidatorAllocations::default();
