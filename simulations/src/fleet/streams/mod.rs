@@ -7,31 +7,36 @@
 //!
 //! | module | what it defines |
 //! |---|---|
-//! | here | [`Streams`]: doors, dials, crashes, pauses, and lines that are cut |
-//! | `line` | a connection and its two halves, streams, flow control, datagrams |
-//! | `ends` | both as the network driver wants them |
+//! | here | [`Streams`]: dials, crashes, pauses, and lines that are cut |
+//! | `door` | where connections are offered |
+//! | `line` | a connection: what passes between its halves, flow control, datagrams |
+//! | `half` | one side of it, its streams, and what it hears |
+//! | `ends`, `pipes` | doors, connections and streams as the network driver wants them |
 //!
 //! As QUIC does: bytes arrive in order or not at all; what a cut holds back comes when it ends, within [`SILENCE`], after
 //! which both sides give up; a node that was restarted says that it does not know the connection. Not as QUIC does: there
 //! is no congestion control, and a cut is noticed to the second.
 
+mod door;
 mod ends;
+mod half;
 mod line;
+mod pipes;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 mod tests;
 
 use super::internet::Internet;
 use crate::{links::Links, record::NodeId, timeline::Timeline};
+use door::{Answer, Door, Hall, Offer};
 use line::{Line, Side};
 use pangea::drivers::network::{Carrier, Closed, Endpoint};
 use pangea_protocols::{PeerId, time::Time};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{SocketAddr, SocketAddrV4},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Waker,
     time::Duration,
 };
 use tokio::sync::oneshot;
@@ -46,8 +51,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const HELLO_BYTES: u64 = 1200;
 /// Bytes of an answer with certificates.
 const WELCOME_BYTES: u64 = 2400;
-/// Connections that are offered and not yet looked at; further ones are turned away.
-const OFFERS_MAX: usize = 1024;
 
 /// All doors and lines. Clones are the same.
 #[derive(Clone)]
@@ -74,36 +77,6 @@ struct State {
     looked_at: Option<(u64, u64)>,
     looking: bool,
 }
-
-/// A bound endpoint.
-struct Door {
-    node: NodeId,
-    peer: PeerId,
-    port: u16,
-    local: SocketAddr,
-    state: Mutex<Hall>,
-}
-
-#[derive(Default)]
-struct Hall {
-    listening: bool,
-    closed: bool,
-    offers: VecDeque<Offer>,
-    acceptor: Option<Waker>,
-}
-
-/// Somebody has dialled.
-struct Offer {
-    dialler: Arc<Door>,
-    /// As the door sees the dialler.
-    from: SocketAddrV4,
-    /// As the dialler sees the door.
-    to: SocketAddrV4,
-    begun: Time,
-    answer: oneshot::Sender<Answer>,
-}
-
-type Answer = Result<ends::Handle, Closed>;
 
 impl Streams {
     /// Between the nodes of an internet.
@@ -369,37 +342,6 @@ impl State {
 
 fn doors_of(node: NodeId) -> std::ops::RangeInclusive<(NodeId, u16)> {
     (node, 0)..=(node, u16::MAX)
-}
-
-impl Door {
-    fn offer(&self, offer: Offer) {
-        let mut hall = self.hall();
-        if !hall.listening || hall.closed || hall.offers.len() >= OFFERS_MAX {
-            drop(hall);
-            return drop(offer);
-        }
-        hall.offers.push_back(offer);
-        drop(hall);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        let waker = self.hall().acceptor.take();
-        waker.into_iter().for_each(Waker::wake);
-    }
-
-    fn close(&self) {
-        let mut hall = self.hall();
-        hall.closed = true;
-        let offers = std::mem::take(&mut hall.offers);
-        drop(hall);
-        drop(offers);
-        self.wake();
-    }
-
-    fn hall(&self) -> MutexGuard<'_, Hall> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The carrier of one node.
