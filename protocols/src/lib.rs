@@ -8,6 +8,7 @@
 //! | [`wire`] | what travels between two nodes: frames, and one module per protocol |
 //! | [`merkle`] | proofs: a shard belongs to a stripe, a range belongs to a shard |
 //! | [`receipt`] | what a holder signs when a shard is durable |
+//! | [`receipt_job`] | what hosts sign for when they compute, and the receipt of a whole job |
 //! | [`manifest`] | how an object is described: stripes, tree, signature |
 //! | [`ticket`] | `pangea:<cid>#k=<key>`, what a user hands to another |
 //! | [`job`] | what the user hears of a put, a get, a remove |
@@ -30,6 +31,7 @@ pub mod merkle;
 pub mod net;
 pub mod peers;
 pub mod receipt;
+pub mod receipt_job;
 pub mod task;
 pub mod ticket;
 pub mod time;

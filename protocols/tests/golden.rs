@@ -9,15 +9,27 @@ use pangea_protocols::{
     manifest::{self, Content, Erasure, Holder, RootBody},
     merkle::{RangeProof, StripeProof, StripeTree},
     receipt::Receipt,
+    receipt_job::{Batch, Claim, JobReceipt, Place, Stage, Terms, Verification},
+    task::{self, Limits},
     ticket::{ReadKey, Ticket},
     wire::{
         Frame, Message,
+        compute::{self, Compute},
         fetch::{Fetch, Item, MissingReason},
         have::Have,
         pex::{PeerRecord, Pex},
         store::{Refusal, ShardKind, Store},
     },
 };
+
+/// Name, leaf, signature of a batch, root of the results, signature of the receipt.
+const GOLDEN_JOB: [&str; 5] = [
+    "d8be0278eacae4a1341e7ffb22532254a6f014a465bc4cc6a06774220f1334e9",
+    "75b8a7a0a3d4a181e1a5261c78cbed5a72b6ce64d557412a5466af9774a30e1a",
+    "e6b095d9a6fee21d90abde5505ce296d54260c6e0031f9428261a79728a630b97de24207f7d6413ee23a471f9f09faf7d1ff796abf9c87ee4fd6b52d4a6ddf0e",
+    "75b8a7a0a3d4a181e1a5261c78cbed5a72b6ce64d557412a5466af9774a30e1a",
+    "7e6c81ebd65ced9b5c21fb0963f1177644aa3e1508cd5777d1c2e58960e6a80fcaa8bfbcbe96561866a6013c962fa2244ff3d74917173ee1181e0a179db6f60a",
+];
 
 fn key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
@@ -35,13 +47,65 @@ fn shard(index: u16) -> ShardId {
     ShardId { stripe: tree().root(), index }
 }
 
-fn messages() -> Vec<(&'static str, &'static str, Message, &'static [u8])> {
+fn terms() -> Terms {
+    Terms {
+        owner: peer(),
+        nonce: [4; 16],
+        module: Hash::of(b"module"),
+        limits: Limits::default(),
+        verification: Verification::default(),
+        split: false,
+        merge: false,
+        draw: Hash::of(&[9; 32]),
+    }
+}
+
+fn claim() -> Claim {
+    let receipt = task::Receipt {
+        pass_version: 1,
+        module: Hash::of(b"module"),
+        input: Hash::of(b"input"),
+        output: Ok(Hash::of(b"output")),
+        sent: Hash::of(b""),
+        gas: 1000,
+    };
+    Claim { place: Place { stage: Stage::Execute, index: 0 }, receipt }
+}
+
+fn compute() -> Vec<(&'static str, Compute, &'static [u8])> {
+    let (job, place) = (terms().name(), claim().place);
+    let module = Hash::of(b"module");
+    let batch = Batch::sign(&key(), job, vec![claim()]);
+    let input = Hash::of(b"input");
+    vec![
+        (
+            "Offer",
+            Compute::Offer { job, module, module_bytes: 6, limits: Limits::default(), priority: 8, lease_secs: 30 },
+            b"",
+        ),
+        ("Accept", Compute::Accept { job, slots: 2 }, b""),
+        ("Refuse", Compute::Refuse { job, reason: compute::Refusal::Busy, waiting: 3 }, b""),
+        ("ModuleGet", Compute::ModuleGet { job, part: 0 }, b""),
+        ("ModulePart", Compute::ModulePart { job, part: 0, parts: 1 }, b"module"),
+        ("Assign", Compute::Assign { job, lease: 7, place, input, part: 0, parts: 1 }, &[1]),
+        ("Alive", Compute::Alive { job, leases: vec![7] }, b""),
+        ("Renew", Compute::Renew { job, lease_secs: 30 }, b""),
+        ("Commit", Compute::Commit { job, batch }, b""),
+        ("Output", Compute::Output { job, place, part: 0, parts: 1 }, b"output"),
+        ("Failed", Compute::Failed { job, lease: 7, reason: compute::Failure::Crashed }, b""),
+        ("Cancel", Compute::Cancel { job, leases: vec![7] }, b""),
+    ]
+}
+
+type Shown = (&'static str, &'static str, Message, &'static [u8]);
+
+fn messages() -> Vec<Shown> {
     let address: Address = "/ip4/192.0.2.1/udp/4411/quic-v1".parse().unwrap();
     let receipt = Receipt::sign(&key(), peer(), vec![shard(0)], 1_800_000_000);
     let put = Store::Put { grant: 5, shard: shard(1), proof: tree().proof(1), kind: ShardKind::Data };
     let item = Item { request: 9, shard: shard(2), range: Some((0, 16384)) };
     let found = Fetch::Found { request: 9, shard: shard(2), stripe: tree().proof(2), range: RangeProof::whole(1) };
-    vec![
+    let mut messages: Vec<Shown> = vec![
         (
             "store",
             "Reserve",
@@ -79,7 +143,10 @@ fn messages() -> Vec<(&'static str, &'static str, Message, &'static [u8])> {
             Message::Pex(Pex::Peers { records: vec![PeerRecord::sign(&key(), vec![address], 1_800_000_000)] }),
             b"",
         ),
-    ]
+    ];
+    messages
+        .extend(compute().into_iter().map(|(name, message, body)| ("compute", name, Message::Compute(message), body)));
+    messages
 }
 
 #[test]
@@ -141,4 +208,29 @@ fn a_single_leaf_is_its_own_root() {
     let leaf = Hash::of(b"block");
     assert_eq!(StripeTree::new(vec![leaf]).root(), leaf);
     assert_eq!(StripeProof::block().verify(ShardId::block(leaf), leaf), Ok(()));
+}
+
+#[test]
+fn a_job_receipt_is_signed_over_the_same_bytes_for_ever() {
+    let batches = vec![Batch::sign(&key(), terms().name(), vec![claim()])];
+    let receipt = JobReceipt {
+        terms: terms(),
+        secret: [9; 32],
+        results: vec![claim()],
+        batches,
+        banned: [PeerId([3; 32])].into(),
+        ended_unix: 1_800_000_000,
+        signature: vec![],
+    };
+    let receipt = receipt.signed(&key());
+    let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+    assert_eq!(receipt.verify().map(|summary| summary.confirmed), Ok(1));
+    let shown = [
+        terms().name().to_string(),
+        claim().leaf(terms().name()).to_string(),
+        hex(&receipt.batches[0].signature),
+        receipt.root().to_string(),
+        hex(&receipt.signature),
+    ];
+    assert_eq!(shown, GOLDEN_JOB);
 }

@@ -10,9 +10,12 @@ use pangea_protocols::{
     manifest::{self, Codec, Content, Erasure, Node, RootBody, StripeRecord},
     merkle::{GROUP_BYTES, ProofError, RangeProof, StripeTree, verify},
     receipt::Receipt,
+    receipt_job::{BATCH_MAX, Batch, Claim, JobReceipt, Place, ReceiptError, Stage, Terms, Verification, is_drawn},
+    task::{self, Limits},
     ticket::Ticket,
     wire::{
         BODY_BYTES_MAX, Frame, Message, PRELUDE_BYTES, Prelude, WireError,
+        compute::{Compute, DATA_PARTS_MAX, LEASES_MAX, MODULE_PARTS_MAX, PART_BYTES},
         have::{Have, SHARDS_MAX},
         store::{ShardKind, Store},
     },
@@ -140,6 +143,142 @@ fn a_manifest_is_refused_with_another_hash_or_another_owner() {
     assert!(manifest::open_node(Hash::of(&node), &node, 3).is_ok());
     assert!(manifest::open_node(Hash::of(&node), &node, 4).is_err());
     assert!(manifest::open_node(Hash::of(b"other"), &node, 3).is_err());
+}
+
+fn host(number: u8) -> (SigningKey, PeerId) {
+    let key = SigningKey::from_bytes(&[number; 32]);
+    let peer = PeerId(key.verifying_key().to_bytes());
+    (key, peer)
+}
+
+fn claim(index: u32, output: &[u8]) -> Claim {
+    let receipt = task::Receipt {
+        pass_version: 1,
+        module: Hash::of(b"module"),
+        input: Hash::of(&index.to_le_bytes()),
+        output: Ok(Hash::of(output)),
+        sent: Hash::of(b""),
+        gas: 10,
+    };
+    Claim { place: Place { stage: Stage::Execute, index }, receipt }
+}
+
+/// Forty chunks under one batch of host 2, owned by 1; `others` confirm them too.
+fn job(verification: Verification, others: &[u8]) -> JobReceipt {
+    let ((key, owner), secret) = (host(1), [9; 32]);
+    let terms = Terms {
+        owner,
+        nonce: [0; 16],
+        module: Hash::of(b"module"),
+        limits: Limits::default(),
+        verification,
+        split: false,
+        merge: false,
+        draw: Hash::of(&secret),
+    };
+    let results: Vec<Claim> = (0..40).map(|index| claim(index, b"right")).collect();
+    let signers = [2].iter().chain(others);
+    let batches = signers.map(|n| Batch::sign(&host(*n).0, terms.name(), results.clone())).collect();
+    JobReceipt { terms, secret, results, batches, banned: [].into(), ended_unix: 5, signature: vec![] }.signed(&key)
+}
+
+#[test]
+fn compute_messages_with_too_much_in_them_are_neither_sent_nor_accepted() {
+    let (job, place, input) = (Hash::default(), claim(0, b"").place, Hash::default());
+    let batch = |claims: usize| Batch { host: host(1).1, claims: vec![claim(0, b""); claims], signature: vec![0; 64] };
+    let offer = |module_bytes| Compute::Offer {
+        job,
+        module: input,
+        module_bytes,
+        limits: Limits::default(),
+        priority: 0,
+        lease_secs: 1,
+    };
+    let table = [
+        (true, offer(u64::from(MODULE_PARTS_MAX) * PART_BYTES as u64)),
+        (false, offer(u64::from(MODULE_PARTS_MAX) * PART_BYTES as u64 + 1)),
+        (false, Compute::ModuleGet { job, part: MODULE_PARTS_MAX }),
+        (true, Compute::ModulePart { job, part: 63, parts: MODULE_PARTS_MAX }),
+        (false, Compute::ModulePart { job, part: 64, parts: MODULE_PARTS_MAX + 1 }),
+        (false, Compute::ModulePart { job, part: 0, parts: 0 }),
+        (true, Compute::Assign { job, lease: 1, place, input, part: 15, parts: DATA_PARTS_MAX }),
+        (false, Compute::Assign { job, lease: 1, place, input, part: 16, parts: DATA_PARTS_MAX }),
+        (false, Compute::Output { job, place, part: 0, parts: u16::MAX }),
+        (true, Compute::Alive { job, leases: vec![0; LEASES_MAX] }),
+        (false, Compute::Alive { job, leases: vec![0; LEASES_MAX + 1] }),
+        (false, Compute::Cancel { job, leases: vec![0; LEASES_MAX + 1] }),
+        (true, Compute::Commit { job, batch: batch(BATCH_MAX) }),
+        (false, Compute::Commit { job, batch: batch(BATCH_MAX + 1) }),
+        (false, Compute::Commit { job, batch: batch(0) }),
+        (false, Compute::Commit { job, batch: Batch { signature: vec![0; 63], ..batch(1) } }),
+    ];
+    for (fits, message) in table {
+        let header = codec::encode(&message, Limit::Message).unwrap();
+        let prelude = Prelude { protocol: 5, header_len: header.len(), body_len: 0 };
+        assert_eq!(Message::read(&prelude, &header).is_ok(), fits, "{message:?}");
+        assert_eq!(Frame::bare(Message::Compute(message)).head().is_ok(), fits);
+    }
+}
+
+#[test]
+fn a_batch_is_worth_nothing_once_a_word_of_it_is_changed() {
+    let (job, (key, _)) = (Hash::of(b"job"), host(1));
+    let batch = Batch::sign(&key, job, vec![claim(0, b"a"), claim(1, b"b")]);
+    assert!(batch.verify(job));
+    assert!(!batch.verify(Hash::of(b"another job")));
+    assert!(!Batch { claims: vec![claim(0, b"a")], ..batch.clone() }.verify(job));
+    assert!(!Batch { claims: vec![claim(0, b"a"), claim(1, b"c")], ..batch.clone() }.verify(job));
+    assert!(!Batch { host: host(2).1, ..batch.clone() }.verify(job));
+    assert!(!Batch { signature: vec![0; 10], ..batch }.verify(job));
+}
+
+#[test]
+fn a_job_receipt_with_anything_changed_missing_or_unconfirmed_is_refused() {
+    let whole = job(Verification::None, &[]);
+    assert_eq!(whole.verify().map(|summary| (summary.results, summary.executions)), Ok((40, 40)));
+    let again = |change: &dyn Fn(&mut JobReceipt)| {
+        let mut receipt = whole.clone();
+        change(&mut receipt);
+        receipt.signed(&host(1).0).verify()
+    };
+    let unconfirmed = |index| Err(ReceiptError::Unconfirmed(claim(index, b"").place));
+    assert_eq!(JobReceipt { ended_unix: 6, ..whole.clone() }.verify(), Err(ReceiptError::Signature));
+    assert_eq!(whole.clone().signed(&host(2).0).verify(), Err(ReceiptError::Signature));
+    assert_eq!(again(&|receipt| receipt.secret = [8; 32]), Err(ReceiptError::Draw));
+    assert_eq!(again(&|receipt| receipt.batches[0].claims[3] = claim(3, b"wrong")), Err(ReceiptError::Batch(0)));
+    assert_eq!(again(&|receipt| receipt.results[3] = claim(3, b"wrong")), unconfirmed(3));
+    assert_eq!(again(&|receipt| receipt.batches.clear()), unconfirmed(0));
+    assert_eq!(again(&|receipt| receipt.banned = [host(2).1].into()), unconfirmed(0));
+    assert_eq!(again(&|receipt| receipt.results.swap(1, 2)), Err(ReceiptError::Results));
+    assert_eq!(again(&|receipt| receipt.results = receipt.results.split_off(1)), Err(ReceiptError::Results));
+    assert_eq!(again(&|receipt| receipt.terms.module = Hash::of(b"x")), Err(ReceiptError::Batch(0)), "another name");
+}
+
+#[test]
+fn a_job_receipt_needs_the_confirmations_that_its_terms_ask_for() {
+    let audit = Verification::Audit { per_mille: 200 };
+    assert!(matches!(job(audit, &[]).verify(), Err(ReceiptError::Unconfirmed(_))), "some of forty are drawn");
+    assert_eq!(job(audit, &[3]).verify().map(|summary| summary.confirmed), Ok(40));
+    assert!(job(audit, &[2]).verify().is_err(), "the same host twice is one host");
+    let quorum = Verification::Quorum { hosts: 3 };
+    assert!(job(quorum, &[3]).verify().is_err());
+    assert!(job(quorum, &[3, 4]).verify().is_ok());
+    assert!(job(quorum, &[1]).verify().is_ok(), "the owner believes itself");
+}
+
+#[test]
+fn leaves_are_drawn_as_often_as_they_should_be_and_by_the_secret_alone() {
+    let leaves: Vec<Hash> = (0u32..20_000).map(|n| Hash::of(&n.to_le_bytes())).collect();
+    let drawn = |secret: u8, peer: u8, per_mille: u16| {
+        leaves.iter().filter(|leaf| is_drawn(&[secret; 32], PeerId([peer; 32]), **leaf, per_mille)).count()
+    };
+    assert_eq!((drawn(1, 1, 0), drawn(1, 1, 1000)), (0, 20_000));
+    for (secret, peer) in [(1, 1), (2, 1), (1, 2)] {
+        let count = drawn(secret, peer, 100);
+        assert!((1_850..2_150).contains(&count), "{count}");
+    }
+    let both = leaves.iter().filter(|leaf| [1, 2].iter().all(|s| is_drawn(&[*s; 32], PeerId([1; 32]), **leaf, 100)));
+    assert!((140..260).contains(&both.count()), "another secret draws independently");
 }
 
 proptest! {

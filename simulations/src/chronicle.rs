@@ -87,6 +87,7 @@ pub fn frame_label(frame: &Frame) -> String {
         Message::Fetch(message) => ("fetch", format!("{message:?}")),
         Message::Have(message) => ("have", format!("{message:?}")),
         Message::Pex(message) => ("pex", format!("{message:?}")),
+        Message::Compute(message) => ("compute", format!("{message:?}")),
     };
     format!("{protocol} {}", first_word(&text))
 }

@@ -480,6 +480,8 @@ impl Actors {
                 let peers::In::Pex { peer, frame } = m else { return None };
                 Some((peer, frame))
             }),
+            // No actor of a node computes yet: a peer hears nothing, as from a node that does not know the protocol.
+            Message::Compute(_) => Ok(()),
         }
     }
 

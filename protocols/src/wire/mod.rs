@@ -8,6 +8,7 @@
 //! its page in `docs/protocols/`. A protocol or version that a node does not know is counted and dropped: peers learn
 //! what the other speaks from the ALPN of the connection (`pangea/1`).
 
+pub mod compute;
 pub mod fetch;
 pub mod have;
 pub mod pex;
@@ -41,6 +42,8 @@ pub enum Message {
     Have(have::Have),
     /// Peer exchange: `/pangea/pex/1`.
     Pex(pex::Pex),
+    /// Tasks for other nodes: `/pangea/compute/1`.
+    Compute(compute::Compute),
 }
 
 /// Why a frame was refused.
@@ -70,6 +73,7 @@ const STORE: u8 = 1;
 const FETCH: u8 = 2;
 const HAVE: u8 = 3;
 const PEX: u8 = 4;
+const COMPUTE: u8 = 5;
 const VERSION: u8 = 1;
 
 /// The first [`PRELUDE_BYTES`] of a stream, checked.
@@ -90,7 +94,7 @@ impl Prelude {
     /// Unknown protocol or version, or a length over its limit.
     pub fn read(bytes: &[u8; PRELUDE_BYTES]) -> Result<Self, WireError> {
         let [protocol, version, h0, h1, h2, h3, b0, b1, b2, b3] = *bytes;
-        if !(STORE..=PEX).contains(&protocol) || version != VERSION {
+        if !(STORE..=COMPUTE).contains(&protocol) || version != VERSION {
             return Err(WireError::Unknown { protocol, version });
         }
         let header_len = u32::from_le_bytes([h0, h1, h2, h3]) as usize;
@@ -115,6 +119,7 @@ impl Message {
             FETCH => Self::Fetch(codec::decode(header, Limit::Message)?),
             HAVE => Self::Have(codec::decode(header, Limit::Message)?),
             PEX => Self::Pex(codec::decode(header, Limit::Message)?),
+            COMPUTE => Self::Compute(codec::decode(header, Limit::Message)?),
             protocol => return Err(WireError::Unknown { protocol, version: VERSION }),
         };
         message.check()?;
@@ -128,8 +133,13 @@ impl Message {
             Self::Fetch(message) => message.fits(),
             Self::Have(message) => message.fits(),
             Self::Pex(message) => message.fits(),
+            Self::Compute(message) => message.fits(),
         };
-        if fits { Ok(()) } else { Err(WireError::Invalid("a list is longer than its protocol allows")) }
+        if fits {
+            Ok(())
+        } else {
+            Err(WireError::Invalid("a list, or a number of parts, is longer than its protocol allows"))
+        }
     }
 }
 
@@ -150,6 +160,7 @@ impl Frame {
             Message::Fetch(message) => (FETCH, codec::encode(message, Limit::Message)?),
             Message::Have(message) => (HAVE, codec::encode(message, Limit::Message)?),
             Message::Pex(message) => (PEX, codec::encode(message, Limit::Message)?),
+            Message::Compute(message) => (COMPUTE, codec::encode(message, Limit::Message)?),
         };
         let too_long = WireError::TooLong { bytes: self.body.len(), limit: BODY_BYTES_MAX };
         if self.body.len() > BODY_BYTES_MAX {

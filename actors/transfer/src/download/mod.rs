@@ -152,7 +152,8 @@ impl Downloader {
             Message::Fetch(Fetch::Get { .. } | Fetch::Cancel { .. })
             | Message::Have(Have::Want { .. })
             | Message::Store(_)
-            | Message::Pex(_) => {}
+            | Message::Pex(_)
+            | Message::Compute(_) => {}
         }
     }
 

@@ -1,0 +1,147 @@
+//! `/pangea/compute/1`: have tasks run by other nodes, and check what they say came of them.
+//!
+//! ```text
+//! coordinator                                worker
+//!    │ Offer {job, module, limits, lease} ────▶ │ slots are announced, or Refuse with the length of its queue
+//!    │ ◀──────────────────── Accept {slots} │
+//!    │ ◀─────────────────── ModuleGet {part} │ unless it has the module
+//!    │ ModulePart {part} + body ──────────────▶ │ verified by its BLAKE3
+//!    │ Assign {lease, place, part} + body ────▶ │ run when all parts are there
+//!    │ ◀─────────────────── Alive {leases} │ every few seconds
+//!    │ Renew {lease} ─────────────────────────▶ │ without it, the worker forgets the job
+//!    │ ◀──────────────────── Commit {batch} │ one signature over the claims of several tasks
+//!    │ ◀────── Output {place, part} + body │
+//!    │ Cancel {leases} ───────────────────────▶ │ these are wanted no longer, or nothing of the job is
+//! ```
+//! An audit is an `Assign` like any other: no worker can tell which of its results are compared, and with whose.
+//! A job is named by the hash of its terms ([`crate::receipt_job::Terms::name`]).
+
+use crate::{
+    id::Hash,
+    receipt_job::{Batch, Place},
+    task::Limits,
+};
+use serde::{Deserialize, Serialize};
+
+/// Messages of the compute protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Compute {
+    /// Ask for slots. Repeated, it asks again.
+    Offer { job: Hash, module: Hash, module_bytes: u64, limits: Limits, priority: u8, lease_secs: u32 },
+    /// So many tasks of the job may be there at once.
+    Accept { job: Hash, slots: u16 },
+    /// None. `waiting` tasks of others are queued.
+    Refuse { job: Hash, reason: Refusal, waiting: u32 },
+    /// Ask for a part of the module.
+    ModuleGet { job: Hash, part: u16 },
+    /// A part of the module is the body.
+    ModulePart { job: Hash, part: u16, parts: u16 },
+    /// Run a task. A part of its input is the body; `input` is the hash of all it sees
+    /// ([`crate::task::input_hash`]). `lease` is chosen by the coordinator, unique for it.
+    Assign { job: Hash, lease: u64, place: Place, input: Hash, part: u16, parts: u16 },
+    /// These leases are queued, running, or done and not yet committed (at most [`LEASES_MAX`]).
+    Alive { job: Hash, leases: Vec<u64> },
+    /// The coordinator still wants them, for so long from now.
+    Renew { job: Hash, lease_secs: u32 },
+    /// What came of tasks; their outputs follow.
+    Commit { job: Hash, batch: Batch },
+    /// A part of the output of a committed task is the body.
+    Output { job: Hash, place: Place, part: u16, parts: u16 },
+    /// Nothing came of a task.
+    Failed { job: Hash, lease: u64, reason: Failure },
+    /// These leases are over (at most [`LEASES_MAX`]); without any, the job is.
+    Cancel { job: Hash, leases: Vec<u64> },
+}
+
+/// Bytes of every part but the last, which may be shorter. A part of nothing is one empty part.
+pub const PART_BYTES: usize = 1 << 20;
+/// Most parts of a module: 64 MiB.
+pub const MODULE_PARTS_MAX: u16 = 64;
+/// Most parts of an input or an output: 16 MiB.
+pub const DATA_PARTS_MAX: u16 = 16;
+/// Most leases in one message.
+pub const LEASES_MAX: usize = 1024;
+
+/// Why a worker takes no task of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// As many jobs as it takes are there.
+    #[error("busy")]
+    Busy,
+    /// It does not compute for this peer, or for nobody.
+    #[error("not allowed")]
+    Denied,
+    /// The tasks ask for more than it gives.
+    #[error("the limits of the tasks are more than it gives")]
+    OverLimit,
+    /// It does not run this module.
+    #[error("the module does not run there")]
+    Module,
+}
+
+/// Why nothing came of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum Failure {
+    /// More tasks than slots.
+    #[error("busy")]
+    Busy,
+    /// The process that ran it ended.
+    #[error("the process that ran it crashed")]
+    Crashed,
+    /// It has no such module, or does not run it.
+    #[error("the module does not run there")]
+    Module,
+    /// The parts are not the input that was announced.
+    #[error("the input does not match its hash")]
+    Input,
+    /// It took longer than the worker gives.
+    #[error("it took too long")]
+    Late,
+}
+
+impl Compute {
+    /// The job that is spoken of.
+    pub fn job(&self) -> Hash {
+        match self {
+            Self::Offer { job, .. }
+            | Self::Accept { job, .. }
+            | Self::Refuse { job, .. }
+            | Self::ModuleGet { job, .. }
+            | Self::ModulePart { job, .. }
+            | Self::Assign { job, .. }
+            | Self::Alive { job, .. }
+            | Self::Renew { job, .. }
+            | Self::Commit { job, .. }
+            | Self::Output { job, .. }
+            | Self::Failed { job, .. }
+            | Self::Cancel { job, .. } => *job,
+        }
+    }
+
+    /// True for what a coordinator says, false for what a worker says.
+    pub fn is_for_worker(&self) -> bool {
+        matches!(
+            self,
+            Self::Offer { .. }
+                | Self::ModulePart { .. }
+                | Self::Assign { .. }
+                | Self::Renew { .. }
+                | Self::Cancel { .. }
+        )
+    }
+
+    pub(super) fn fits(&self) -> bool {
+        let is_part = |part: u16, parts: u16, max: u16| part < parts && parts <= max;
+        match self {
+            Self::Offer { module_bytes, .. } => *module_bytes <= u64::from(MODULE_PARTS_MAX) * PART_BYTES as u64,
+            Self::ModuleGet { part, .. } => *part < MODULE_PARTS_MAX,
+            Self::ModulePart { part, parts, .. } => is_part(*part, *parts, MODULE_PARTS_MAX),
+            Self::Assign { part, parts, .. } | Self::Output { part, parts, .. } => {
+                is_part(*part, *parts, DATA_PARTS_MAX)
+            }
+            Self::Alive { leases, .. } | Self::Cancel { leases, .. } => leases.len() <= LEASES_MAX,
+            Self::Commit { batch, .. } => batch.fits(),
+            Self::Accept { .. } | Self::Refuse { .. } | Self::Renew { .. } | Self::Failed { .. } => true,
+        }
+    }
+}
