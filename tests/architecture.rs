@@ -144,6 +144,7 @@ fn no_build_plants_a_bug_by_default() {
         "actors/chunks",
         "actors/transfer",
         "actors/sandbox",
+        "actors/compute",
         "simulations",
     ] {
         let manifest = manifest(dir);

@@ -28,7 +28,7 @@ pub enum Report {
     Delivered { bytes: u64, took: Duration },
     /// It signed for a shard after `took`.
     Stored { bytes: u64, took: Duration },
-    /// A shard or receipt did not verify: provable misconduct.
+    /// A shard, receipt or result did not verify: provable misconduct.
     BadProof,
     /// It signed for a shard and says it has none.
     Lost,

@@ -67,6 +67,7 @@ fn every_cargo_command_that_is_documented_is_one_that_works() {
         "actors/ces",
         "actors/chunks",
         "actors/transfer",
+        "actors/compute",
     ];
     let packages: Vec<String> = packages
         .iter()

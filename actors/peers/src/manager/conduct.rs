@@ -51,7 +51,7 @@ impl PeerManager {
             }
             Report::BadProof => {
                 record.validity.count(false, unix, AUDIT_HALF_LIFE_S);
-                if standing::quarantine(record, "a shard or receipt from it did not verify", unix) {
+                if standing::quarantine(record, "a shard, receipt or result from it did not verify", unix) {
                     return self.follow(cx, peer);
                 }
             }

@@ -1,0 +1,211 @@
+//! The whole interface of the two compute actors: [`coordinator`] and [`worker`].
+//!
+//! The sandbox is spoken to in types of `pangea_protocols::task` only. Both actors number their tasks and tags on their
+//! own; whoever wires them keeps them apart, and hands what the node sends to itself from one to the other.
+
+use bytes::Bytes;
+use pangea_protocols::{
+    Hash, JobId, PeerId,
+    job::JobError,
+    net::{Class, SendError},
+    receipt_job::{Batch, JobReceipt, Place, Stage, Verification},
+    task::{Capabilities, Input, Limits, Outcome, Receipt, Refusal, TaskId},
+    wire::Frame,
+};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+pub use pangea_protocols::peers::{Candidate, Report};
+
+/// What a user wants computed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Drawn once per job and kept with it: with the same one, another run of the job goes on where the last one ended.
+    pub nonce: [u8; 16],
+    /// WebAssembly, at most 64 MiB.
+    pub module: Bytes,
+    /// How many chunks the input has: each is asked for by its number. With a split they are pieces of one input.
+    pub chunks: u32,
+    /// Of every task.
+    pub limits: Limits,
+    /// How results are checked.
+    pub verification: Verification,
+    /// The module cuts the input.
+    pub split: bool,
+    /// The module joins the outputs.
+    pub merge: bool,
+    /// Higher goes first, here and at workers.
+    pub priority: u8,
+    /// Longest time from submission to the end.
+    pub timeout: Option<Duration>,
+}
+
+/// What is kept of a job that runs, for the case that this node does not get to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Saved {
+    /// Claims that came.
+    Batch(Batch),
+    /// The output of a task that was accepted; a later one of the same place replaces it.
+    Output { place: Place, bytes: Bytes },
+    /// Outputs of later stages than this one were made of something wrong: they are forgotten.
+    Void { after: Stage },
+    /// A host that was caught.
+    Banned { host: PeerId },
+}
+
+/// News of a job, in order. `Done` or `Failed` is the last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum News {
+    /// It waits: so many jobs go first.
+    Queued { ahead: u32 },
+    /// How far it is.
+    Progress(Progress),
+    /// It ended well: the merged output alone, or that of every chunk in order.
+    Done { outputs: Vec<Bytes>, receipt: Box<JobReceipt>, progress: Progress },
+    /// It did not.
+    Failed(JobError),
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Of which stage `done` and `total` are.
+    pub stage: Option<Stage>,
+    /// Tasks that are accepted.
+    pub done: u32,
+    /// All tasks.
+    pub total: u32,
+    /// Leases.
+    pub running: u32,
+    /// Hosts that compute for it, this node included.
+    pub hosts: u32,
+    /// Results that have come, of all stages.
+    pub executions: u64,
+    /// Results that were run again to be checked.
+    pub audited: u64,
+    /// Tasks that were leased again after they were lost or given up.
+    pub retried: u64,
+    /// Tasks that an earlier run of the job had done.
+    pub restored: u32,
+    /// Second copies of late tasks.
+    pub speculated: u64,
+    /// Hosts that were caught.
+    pub banned: u32,
+    /// Hosts that are full.
+    pub busy_hosts: u32,
+    /// Tasks that wait at the one of them that has fewest.
+    pub busy_waiting: u32,
+    /// Until the end of this stage, if it goes on as it went.
+    pub eta: Option<Duration>,
+}
+
+/// The coordinator.
+pub mod coordinator {
+    use super::*;
+
+    /// What it receives.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    pub enum In {
+        /// Compute something. Answered by `News`.
+        Submit { job: JobId, spec: Box<Spec> },
+        /// From the node store, right after `Submit` of a job that ran before: all that was saved, in its order.
+        Restored { job: JobId, saved: Saved },
+        /// From files: the chunk that was wanted, at most 16 MiB with its envelope.
+        Input { job: JobId, index: u32, bytes: Bytes },
+        /// From files: it cannot be read.
+        InputFailed { job: JobId, reason: String },
+        /// The user gave up: ends with `Failed(Interrupted)`.
+        Cancel { job: JobId },
+        /// From the peer manager, best first.
+        Candidates { request: u64, candidates: Vec<Candidate> },
+        /// From the network, or this node's worker: compute frames for which `is_for_worker` is false.
+        Received { peer: PeerId, frame: Frame },
+        /// From the network.
+        SendFailed { peer: PeerId, tag: u64, error: SendError },
+        /// From the network.
+        Disconnected { peer: PeerId },
+        /// An own timer.
+        Tick,
+    }
+
+    /// What it emits.
+    #[derive(Clone, Debug)]
+    pub enum Out {
+        /// To files: this chunk. It may be asked for again, when a task is repeated.
+        Want { job: JobId, index: u32 },
+        /// To the peer manager: up to `count` peers that may compute, none of `exclude`.
+        Candidates { request: u64, count: u16, exclude: Vec<PeerId> },
+        /// To the network; to this node's worker if `peer` is this node.
+        Send { peer: PeerId, tag: u64, class: Class, frame: Frame },
+        /// To the peer manager.
+        Report { peer: PeerId, report: Report },
+        /// To the node store: keep this with the job.
+        Save { job: JobId, saved: Saved },
+        /// To the node store: the job is over.
+        Forget { job: JobId },
+        /// To the control API.
+        News { job: JobId, news: News },
+    }
+}
+
+/// The worker.
+pub mod worker {
+    use super::*;
+
+    /// What it receives.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    pub enum In {
+        /// From the network, or this node's coordinator: compute frames for which `is_for_worker` is true.
+        Received { peer: PeerId, frame: Frame },
+        /// From the network.
+        SendFailed { peer: PeerId, tag: u64, error: SendError },
+        /// From the network.
+        Disconnected { peer: PeerId },
+        /// From the peer manager: does this node work for a peer? It does until told otherwise.
+        Allow { peer: PeerId, allowed: bool },
+        /// From the sandbox.
+        Installed { module: Hash, result: Result<Capabilities, Refusal> },
+        /// From the sandbox.
+        Done { task: TaskId, outcome: Outcome, receipt: Receipt },
+        /// From the sandbox.
+        Refused { task: TaskId, refusal: Refusal },
+        /// From the sandbox: it took longer than its `wall_max`.
+        Late { task: TaskId },
+        /// An own timer.
+        Tick,
+    }
+
+    /// A task for the sandbox.
+    #[derive(Clone, Debug)]
+    pub struct Run {
+        /// Its name, never used again in this life of the actor.
+        pub task: TaskId,
+        /// An installed module.
+        pub module: Hash,
+        /// What it is called with: clock and seed are zero.
+        pub input: Input,
+        /// What it may use.
+        pub limits: Limits,
+        /// What it is granted: see [`crate::worker::granted`].
+        pub granted: Capabilities,
+        /// Higher goes first.
+        pub priority: u8,
+        /// Longest time from its start to its end.
+        pub wall_max: Option<Duration>,
+    }
+
+    /// What it emits.
+    #[derive(Clone, Debug)]
+    pub enum Out {
+        /// To the network; to this node's coordinator if `peer` is this node.
+        Send { peer: PeerId, tag: u64, class: Class, frame: Frame },
+        /// To the sandbox: answered by `Installed`.
+        Install { module: Hash, bytes: Bytes },
+        /// To the sandbox: answered by `Done`, `Refused` or `Late`.
+        Run(Box<Run>),
+        /// To the sandbox: no answer is wanted.
+        Cancel { task: TaskId },
+        /// To the peer manager.
+        Report { peer: PeerId, report: Report },
+    }
+}

@@ -1,0 +1,43 @@
+//! The bounds a worker works within. The defaults are for a node in production; tests make them smaller.
+
+use pangea_protocols::task;
+use std::time::Duration;
+
+/// Every number that bounds a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Tasks at once in the sandbox, and those that a coordinator may have here. At least 1.
+    pub slots: u16,
+    /// Jobs of others at once; one more is refused. This node's own are always taken.
+    pub jobs_max: usize,
+    /// What one task may ask for.
+    pub task: task::Limits,
+    /// Largest module, in bytes.
+    pub module_bytes_max: u64,
+    /// Modules that are remembered as installed.
+    pub modules_max: usize,
+    /// Longest time of one task in the sandbox.
+    pub wall_max: Option<Duration>,
+    /// Claims are signed for together if they come within this time.
+    pub batch_wait: Duration,
+    /// How often a coordinator hears of its leases.
+    pub alive_every: Duration,
+    /// A part of a module that has not come after this time is asked for again.
+    pub part_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            slots: 2,
+            jobs_max: 8,
+            task: task::Limits { gas: u64::MAX, memory_bytes: 1 << 30, ..task::Limits::default() },
+            module_bytes_max: 64 << 20,
+            modules_max: 32,
+            wall_max: None,
+            batch_wait: Duration::from_millis(250),
+            alive_every: Duration::from_secs(5),
+            part_timeout: Duration::from_secs(10),
+        }
+    }
+}

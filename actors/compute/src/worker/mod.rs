@@ -1,0 +1,357 @@
+//! The worker: takes offers within its slots, fetches modules, has tasks run, and signs for what came of them.
+//!
+//! ```text
+//! job    Offer ─► module Coming ─► Installing ─► Ready ─► forgotten: Cancel, disconnected, or not renewed in time
+//! lease  Assign ─► Coming ─► Waiting ─► Running ─► Done ─► committed, then the output is sent
+//! ```
+//! | module | what it holds |
+//! |---|---|
+//! | `job` | what is kept of a job |
+//! | `tasks` | running them, and what came of them |
+//! | [`limits`] | every bound |
+//!
+//! **Invariants.** No task runs whose input or module has another hash than was announced. Nothing is signed that the
+//! sandbox has not said. When no job is left nothing is kept but the names of installed modules: [`Worker::is_idle`].
+
+mod job;
+pub mod limits;
+mod tasks;
+
+use crate::{
+    api::{
+        Report,
+        worker::{In, Out},
+    },
+    parts::Parts,
+};
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use job::{Job, Lease, Module, Step};
+pub use limits::Limits;
+use pangea_kernel::{Core, Cx};
+use pangea_protocols::{
+    Hash, PeerId,
+    net::Class,
+    receipt_job::Place,
+    task::{self, TaskId},
+    time::Time,
+    wire::{
+        Frame, Message,
+        compute::{Compute, Failure, Refusal},
+    },
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+pub use tasks::granted;
+
+/// How often times are looked at while there are jobs.
+const TICK: Duration = Duration::from_millis(250);
+/// Peers that this node does not work for; beyond it the one with the lowest id is forgotten.
+const DENIED_MAX: usize = 4096;
+/// A coordinator may send so many tasks beyond the slots: what it sends to check others does not wait for a slot.
+const SPARE_LEASES: usize = 2;
+
+/// Whose job, and its name.
+type Key = (PeerId, Hash);
+
+/// The core.
+pub struct Worker {
+    me: PeerId,
+    key: SigningKey,
+    limits: Limits,
+    jobs: BTreeMap<Key, Job>,
+    /// Tasks in the sandbox.
+    running: BTreeMap<TaskId, (Key, u64)>,
+    /// Most lately used last.
+    installed: VecDeque<Hash>,
+    denied: BTreeSet<PeerId>,
+    next_task: u64,
+    next_tag: u64,
+    ticking: bool,
+}
+
+impl Worker {
+    /// A worker of the node whose identity is `key`.
+    pub fn new(me: PeerId, key: SigningKey, limits: Limits) -> Self {
+        Self {
+            me,
+            key,
+            limits,
+            jobs: BTreeMap::new(),
+            running: BTreeMap::new(),
+            installed: VecDeque::new(),
+            denied: BTreeSet::new(),
+            next_task: 0,
+            next_tag: 0,
+            ticking: false,
+        }
+    }
+
+    /// True if nothing is kept of any job.
+    pub fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.running.is_empty()
+    }
+
+    /// Tasks that wait or run.
+    pub fn load(&self) -> usize {
+        self.running.len() + self.jobs.values().map(Job::waiting).sum::<usize>()
+    }
+
+    fn tell(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, message: Compute, body: Bytes) {
+        let class = if body.is_empty() { Class::Control } else { Class::Bulk };
+        self.next_tag += 1;
+        let frame = Frame { message: Message::Compute(message), body };
+        cx.emit(Out::Send { peer, tag: self.next_tag, class, frame });
+    }
+
+    fn on_offer(&mut self, cx: &mut Cx<'_, Self>, key: Key, offer: Offer) {
+        let (peer, job) = key;
+        if let Some(known) = self.jobs.get_mut(&key) {
+            known.ends = cx.now() + offer.lease;
+            return self.tell(cx, peer, Compute::Accept { job, slots: self.limits.slots }, Bytes::new());
+        }
+        let others = self.jobs.keys().filter(|(owner, _)| *owner != self.me).count();
+        let refusal = if self.denied.contains(&peer) {
+            Some(Refusal::Denied)
+        } else if offer.limits.exceeds(&self.limits.task).is_some() {
+            Some(Refusal::OverLimit)
+        } else if offer.module_bytes > self.limits.module_bytes_max {
+            Some(Refusal::Module)
+        } else if peer != self.me && others >= self.limits.jobs_max {
+            Some(Refusal::Busy)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            return self.refuse(cx, key, reason);
+        }
+        let ready = self.installed.contains(&offer.module);
+        self.jobs.insert(
+            key,
+            Job {
+                module: offer.module,
+                limits: offer.limits,
+                priority: offer.priority,
+                ends: cx.now() + offer.lease,
+                alive_at: cx.now() + self.limits.alive_every,
+                state: if ready { Module::Ready } else { Module::Coming(Parts::default(), cx.now()) },
+                leases: BTreeMap::new(),
+                done: Vec::new(),
+                done_since: Time(0),
+            },
+        );
+        self.tell(cx, peer, Compute::Accept { job, slots: self.limits.slots }, Bytes::new());
+        if !ready {
+            self.tell(cx, peer, Compute::ModuleGet { job, part: 0 }, Bytes::new());
+        }
+        self.tick_on(cx);
+    }
+
+    fn refuse(&mut self, cx: &mut Cx<'_, Self>, (peer, job): Key, reason: Refusal) {
+        let waiting = u32::try_from(self.load()).unwrap_or(u32::MAX);
+        self.tell(cx, peer, Compute::Refuse { job, reason, waiting }, Bytes::new());
+    }
+
+    fn on_module_part(&mut self, cx: &mut Cx<'_, Self>, key: Key, part: u16, parts: u16, bytes: Bytes) {
+        let (now, (peer, name)) = (cx.now(), key);
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let Module::Coming(come, asked) = &mut job.state else { return };
+        *asked = now;
+        let Some(whole) = come.add(part, parts, bytes) else {
+            let part = come.missing();
+            return self.tell(cx, peer, Compute::ModuleGet { job: name, part }, Bytes::new());
+        };
+        let module = job.module;
+        if Hash::of(&whole) != module {
+            cx.emit(Out::Report { peer, report: Report::BadProof });
+            self.forget(cx, key);
+            return self.refuse(cx, key, Refusal::Module);
+        }
+        job.state = Module::Installing;
+        cx.emit(Out::Install { module, bytes: whole });
+    }
+
+    fn on_installed(&mut self, cx: &mut Cx<'_, Self>, module: Hash, result: Result<(), task::Refusal>) {
+        let of_module = self.jobs.iter().filter(|(_, job)| job.module == module);
+        let keys: Vec<Key> = of_module.map(|(key, _)| *key).collect();
+        if result.is_err() {
+            for key in keys {
+                self.forget(cx, key);
+                self.refuse(cx, key, Refusal::Module);
+            }
+            return;
+        }
+        self.installed.retain(|known| *known != module);
+        self.installed.push_back(module);
+        if self.installed.len() > self.limits.modules_max {
+            self.installed.pop_front();
+        }
+        for job in self.jobs.values_mut().filter(|job| job.module == module) {
+            job.state = Module::Ready;
+        }
+    }
+
+    fn on_assign(&mut self, cx: &mut Cx<'_, Self>, key: Key, assign: Assign, bytes: Bytes) {
+        let (peer, name) = key;
+        let Assign { lease, place, input, part, parts } = assign;
+        let leases_max = usize::from(self.limits.slots) + SPARE_LEASES;
+        let Some(job) = self.jobs.get_mut(&key) else {
+            // Forgotten: the coordinator has to offer it again.
+            return self.refuse(cx, key, Refusal::Busy);
+        };
+        if job.leases.len() >= leases_max && !job.leases.contains_key(&lease) {
+            return self.tell(cx, peer, Compute::Failed { job: name, lease, reason: Failure::Busy }, Bytes::new());
+        }
+        let entry = job.leases.entry(lease);
+        let entry = entry.or_insert(Lease { place, input, step: Step::Coming(Parts::default()) });
+        let Step::Coming(come) = &mut entry.step else { return };
+        let Some(whole) = come.add(part, parts, bytes) else { return };
+        let seen = task::Input { bytes: whole.clone(), ..task::Input::default() };
+        if task::input_hash(&seen) == entry.input {
+            entry.step = Step::Waiting(whole);
+        } else {
+            job.leases.remove(&lease);
+            self.tell(cx, peer, Compute::Failed { job: name, lease, reason: Failure::Input }, Bytes::new());
+        }
+    }
+
+    fn on_cancel(&mut self, cx: &mut Cx<'_, Self>, key: Key, leases: &[u64]) {
+        if leases.is_empty() {
+            return self.forget(cx, key);
+        }
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        for task in leases.iter().filter_map(|lease| job.remove(*lease)) {
+            self.running.remove(&task);
+            cx.emit(Out::Cancel { task });
+        }
+    }
+
+    /// Stops all that is done for a job.
+    fn forget(&mut self, cx: &mut Cx<'_, Self>, key: Key) {
+        let Some(job) = self.jobs.remove(&key) else { return };
+        for lease in job.leases.into_values() {
+            if let Step::Running(task, _) = lease.step {
+                self.running.remove(&task);
+                cx.emit(Out::Cancel { task });
+            }
+        }
+    }
+
+    fn on_received(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, message: Compute, body: Bytes) {
+        let key = (peer, message.job());
+        match message {
+            Compute::Offer { module, module_bytes, limits, priority, lease_secs, .. } => {
+                let lease = Duration::from_secs(lease_secs.into());
+                self.on_offer(cx, key, Offer { module, module_bytes, limits, priority, lease });
+            }
+            Compute::ModulePart { part, parts, .. } => self.on_module_part(cx, key, part, parts, body),
+            Compute::Assign { lease, place, input, part, parts, .. } => {
+                self.on_assign(cx, key, Assign { lease, place, input, part, parts }, body);
+            }
+            Compute::Renew { lease_secs, .. } => {
+                if let Some(job) = self.jobs.get_mut(&key) {
+                    job.ends = cx.now() + Duration::from_secs(lease_secs.into());
+                }
+            }
+            Compute::Cancel { leases, .. } => self.on_cancel(cx, key, &leases),
+            // The rest is for coordinators.
+            _ => {}
+        }
+    }
+
+    fn on_tick(&mut self, cx: &mut Cx<'_, Self>) {
+        let now = cx.now();
+        let keys: Vec<Key> = self.jobs.keys().copied().collect();
+        for key in keys {
+            let Some(job) = self.jobs.get_mut(&key) else { continue };
+            let (peer, name) = key;
+            if now >= job.ends {
+                self.forget(cx, key);
+                continue;
+            }
+            if let Module::Coming(come, asked) = &mut job.state
+                && now.since(*asked) >= self.limits.part_timeout
+            {
+                *asked = now;
+                let part = come.missing();
+                self.tell(cx, peer, Compute::ModuleGet { job: name, part }, Bytes::new());
+                continue;
+            }
+            if now >= job.alive_at {
+                job.alive_at = now + self.limits.alive_every;
+                let leases = job.leases.keys().copied().collect();
+                self.tell(cx, peer, Compute::Alive { job: name, leases }, Bytes::new());
+            }
+        }
+        self.ticking = false;
+        self.tick_on(cx);
+    }
+
+    fn tick_on(&mut self, cx: &mut Cx<'_, Self>) {
+        if !self.ticking && !self.jobs.is_empty() {
+            self.ticking = true;
+            cx.after(TICK, In::Tick);
+        }
+    }
+}
+
+/// What a coordinator offers.
+struct Offer {
+    module: Hash,
+    module_bytes: u64,
+    limits: task::Limits,
+    priority: u8,
+    lease: Duration,
+}
+
+/// A part of a task.
+struct Assign {
+    lease: u64,
+    place: Place,
+    input: Hash,
+    part: u16,
+    parts: u16,
+}
+
+impl Core for Worker {
+    type In = In;
+    type Out = Out;
+
+    /// Numbers start at random, so that answers to tasks from before a restart find nothing.
+    fn start(&mut self, cx: &mut Cx<'_, Self>) {
+        self.next_task = cx.rng("tasks").u64() >> 2;
+    }
+
+    fn on(&mut self, cx: &mut Cx<'_, Self>, event: In) {
+        match event {
+            In::Received { peer, frame: Frame { message: Message::Compute(message), body } } => {
+                self.on_received(cx, peer, message, body);
+            }
+            In::Received { .. } | In::SendFailed { .. } => {}
+            In::Disconnected { peer } => {
+                let of_peer = self.jobs.keys().filter(|(owner, _)| *owner == peer);
+                let keys: Vec<Key> = of_peer.copied().collect();
+                keys.into_iter().for_each(|key| self.forget(cx, key));
+            }
+            In::Allow { peer, allowed } => {
+                if allowed {
+                    self.denied.remove(&peer);
+                } else {
+                    self.denied.insert(peer);
+                    if self.denied.len() > DENIED_MAX {
+                        self.denied.pop_first();
+                    }
+                }
+            }
+            In::Installed { module, result } => self.on_installed(cx, module, result.map(|_| ())),
+            In::Done { task, outcome, receipt } => self.on_done(cx, task, outcome, receipt),
+            In::Refused { task, refusal } => self.on_refused(cx, task, &refusal),
+            In::Late { task } => self.fail_task(cx, task, Failure::Late),
+            In::Tick => self.on_tick(cx),
+        }
+        self.run_waiting(cx);
+        self.commit_due(cx);
+    }
+}

@@ -1,0 +1,131 @@
+//! Tasks of a worker: which one runs next, what came of it, and the signature for it.
+
+use super::{
+    Key, Worker,
+    job::{Module, Step},
+};
+use crate::{
+    api::worker::{Out, Run},
+    parts::{Parts, parts_of},
+};
+use bytes::Bytes;
+use pangea_kernel::Cx;
+use pangea_protocols::{
+    receipt_job::{BATCH_MAX, Batch, Claim},
+    task::{Capabilities, Capability, Ending, Input, Outcome, Receipt, Refusal, TaskId},
+    wire::compute::{Compute, Failure},
+};
+use std::cmp::Reverse;
+
+/// What every task is granted: nothing that differs between nodes.
+pub fn granted() -> Capabilities {
+    [Capability::Log, Capability::Now, Capability::Random].into_iter().collect()
+}
+
+impl Worker {
+    /// Fills free slots: this node's own jobs first, then by priority, then the job with the fewest tasks that run.
+    pub(super) fn run_waiting(&mut self, cx: &mut Cx<'_, Self>) {
+        while self.running.len() < usize::from(self.limits.slots.max(1)) {
+            let runs = |key: &Key| self.running.values().filter(|(owner, _)| owner == key).count();
+            let open = self.jobs.iter().filter_map(|(key, job)| Some((key, job.priority, job.next()?)));
+            let best =
+                open.min_by_key(|(key, priority, lease)| (key.0 != self.me, Reverse(*priority), runs(key), *lease));
+            let Some((key, _, lease)) = best.map(|(key, priority, lease)| (*key, priority, lease)) else { return };
+            self.run(cx, key, lease);
+        }
+    }
+
+    fn run(&mut self, cx: &mut Cx<'_, Self>, key: Key, id: u64) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let Some(lease) = job.leases.get_mut(&id) else { return };
+        let Step::Waiting(bytes) = &lease.step else { return };
+        let (task, bytes) = (TaskId(self.next_task), bytes.clone());
+        self.next_task += 1;
+        lease.step = Step::Running(task, bytes.clone());
+        self.running.insert(task, (key, id));
+        cx.emit(Out::Run(Box::new(Run {
+            task,
+            module: job.module,
+            input: Input { bytes, ..Input::default() },
+            limits: job.limits,
+            granted: granted(),
+            priority: job.priority,
+            wall_max: self.limits.wall_max,
+        })));
+    }
+
+    /// The sandbox says what came of a task.
+    pub(super) fn on_done(&mut self, cx: &mut Cx<'_, Self>, task: TaskId, outcome: Outcome, receipt: Receipt) {
+        let Some((key, id)) = self.running.remove(&task) else { return };
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let Some(lease) = job.leases.get_mut(&id) else { return };
+        lease.step = Step::Done;
+        let output = match outcome.ending {
+            Ending::Output(bytes) => Some(bytes),
+            Ending::Trapped(_) => None,
+        };
+        if job.done.is_empty() {
+            job.done_since = cx.now();
+        }
+        job.done.push((id, Claim { place: lease.place, receipt }, output));
+    }
+
+    /// The sandbox does not run a task.
+    pub(super) fn on_refused(&mut self, cx: &mut Cx<'_, Self>, task: TaskId, refusal: &Refusal) {
+        let failure = match refusal {
+            Refusal::NotInstalled { module } => {
+                // Others were used more: it has to come again.
+                self.installed.retain(|known| known != module);
+                let again = self.wait_again(task);
+                let Some((key, job)) = again.and_then(|key| Some((key, self.jobs.get_mut(&key)?))) else { return };
+                job.state = Module::Coming(Parts::default(), cx.now());
+                return self.tell(cx, key.0, Compute::ModuleGet { job: key.1, part: 0 }, Bytes::new());
+            }
+            Refusal::Busy { .. } => Failure::Busy,
+            Refusal::Node { .. } | Refusal::Twice => Failure::Crashed,
+            _ => Failure::Module,
+        };
+        self.fail_task(cx, task, failure);
+    }
+
+    fn wait_again(&mut self, task: TaskId) -> Option<Key> {
+        let (key, id) = self.running.remove(&task)?;
+        let lease = self.jobs.get_mut(&key)?.leases.get_mut(&id)?;
+        if let Step::Running(_, bytes) = &lease.step {
+            lease.step = Step::Waiting(bytes.clone());
+        }
+        Some(key)
+    }
+
+    /// Nothing came of a task.
+    pub(super) fn fail_task(&mut self, cx: &mut Cx<'_, Self>, task: TaskId, reason: Failure) {
+        let Some((key, lease)) = self.running.remove(&task) else { return };
+        let (peer, job) = key;
+        if let Some(known) = self.jobs.get_mut(&key) {
+            known.leases.remove(&lease);
+            self.tell(cx, peer, Compute::Failed { job, lease, reason }, Bytes::new());
+        }
+    }
+
+    /// Signs for what is done, and sends the outputs after it.
+    pub(super) fn commit_due(&mut self, cx: &mut Cx<'_, Self>) {
+        let (now, wait) = (cx.now(), self.limits.batch_wait);
+        let due = self.jobs.iter().filter(|(_, job)| job.is_due(now, wait));
+        let keys: Vec<Key> = due.map(|(key, _)| *key).collect();
+        for key in keys {
+            let (peer, name) = key;
+            let Some(job) = self.jobs.get_mut(&key) else { continue };
+            let rest = job.done.split_off(job.done.len().min(BATCH_MAX));
+            let done = std::mem::replace(&mut job.done, rest);
+            done.iter().for_each(|(lease, ..)| drop(job.leases.remove(lease)));
+            let batch = Batch::sign(&self.key, name, done.iter().map(|(_, claim, _)| *claim).collect());
+            self.tell(cx, peer, Compute::Commit { job: name, batch }, Bytes::new());
+            for (claim, output) in done.into_iter().filter_map(|(_, claim, output)| Some((claim, output?))) {
+                for (part, parts, bytes) in parts_of(&output) {
+                    let place = claim.place;
+                    self.tell(cx, peer, Compute::Output { job: name, place, part, parts }, bytes);
+                }
+            }
+        }
+    }
+}
