@@ -6,7 +6,7 @@
 use crate::id::Hash;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// One task of this node. Never sent to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -234,6 +234,25 @@ pub struct Input {
     pub unix_ms: u64,
     /// For `random`.
     pub seed: [u8; 32],
+}
+
+/// A task for the sandbox.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// Its name, never used again in this life of the node.
+    pub task: TaskId,
+    /// An installed module.
+    pub module: Hash,
+    /// What it is called with.
+    pub input: Input,
+    /// What it may use.
+    pub limits: Limits,
+    /// What it may import.
+    pub granted: Capabilities,
+    /// Higher goes first among those that wait.
+    pub priority: u8,
+    /// Longest time from its start to its end; none if it may take what its gas takes.
+    pub wall_max: Option<Duration>,
 }
 
 /// Why a module or a task is not run at all.

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use pangea_protocols::{
     Hash,
     job::ErrorKind,
-    task::{Capabilities, Capability, Ending, Input, Limits, Outcome, Receipt, Refusal, TaskId},
+    task::{Capabilities, Capability, Ending, Input, Limits, Outcome, Receipt, Refusal, TaskId, Trap},
 };
 use pangea_sandbox::{
     Workshop,
@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Gas of a slice: some tens of milliseconds, after which progress is shown.
+/// Gas of a slice: some tens of milliseconds, after which the lines that were logged are shown.
 const SLICE_GAS: u64 = 20_000_000;
 
 /// Check and try WebAssembly tasks on this machine
@@ -110,8 +110,7 @@ pub(crate) fn task(args: &TaskArgs, output: &Output) -> Result<(), CliError> {
 
 fn check(args: &CheckArgs, output: &Output) -> Result<(), CliError> {
     let bytes = read_module(&args.module)?;
-    let (_, imports) = prepare(&bytes)?;
-    let hash = Hash::of(&bytes);
+    let (_, hash, imports) = prepare(&bytes)?;
     if output.json {
         return output.value(&json!({
             "module": hash.to_string(), "bytes": bytes.len(), "imports": names(imports), "pass_version": pass::VERSION,
@@ -136,10 +135,10 @@ fn run(args: &RunArgs, output: &Output) -> Result<(), CliError> {
         unix_ms: args.now,
         seed: args.seed.unwrap_or_default(),
     };
-    let (workshop, _) = prepare(&bytes)?;
+    let (workshop, module, _) = prepare(&bytes)?;
     let limits = Limits { gas: args.gas, memory_bytes: args.memory, ..Limits::default() };
     let (task, granted) = (TaskId(0), args.grant.iter().copied().collect());
-    let begin = Begin { task, module: Hash::of(&bytes), limits, granted, input, gas: SLICE_GAS };
+    let begin = Begin { task, module, limits, granted, input, gas: SLICE_GAS };
     let (outcome, receipt) = finish(&workshop, begin, output)?;
     tell(args, &outcome, &receipt, output)
 }
@@ -167,8 +166,8 @@ fn tell(args: &RunArgs, outcome: &Outcome, receipt: &Receipt, output: &Output) -
         Ending::Trapped(trap) => {
             let error = CliError::failed(format!("the task {trap} after {used}"));
             return Err(match trap {
-                pangea_protocols::task::Trap::Gas => error.help("give it more with --gas"),
-                pangea_protocols::task::Trap::Memory => error.help("give it more with --memory"),
+                Trap::Gas => error.help("give it more with --gas"),
+                Trap::Memory => error.help("give it more with --memory"),
                 _ => error,
             });
         }
@@ -200,12 +199,12 @@ fn described(outcome: &Outcome, receipt: &Receipt) -> Value {
     })
 }
 
-/// A workshop that has the module, and what it imports.
-fn prepare(bytes: &Bytes) -> Result<(Workshop, Capabilities), CliError> {
+/// A workshop that has the module, its name there, and what it imports.
+fn prepare(bytes: &Bytes) -> Result<(Workshop, Hash, Capabilities), CliError> {
     let engine = Wasmi::new().map_err(|error| CliError::failed(format!("the sandbox cannot be made: {error}")))?;
     let workshop = Workshop::new(engine, u64::MAX);
     match (Work::Prepare { module: Hash::of(bytes), bytes: bytes.clone() }).run(&workshop) {
-        Some(Done::Prepared { result: Ok(imports), .. }) => Ok((workshop, imports)),
+        Some(Done::Prepared { module, result: Ok(imports) }) => Ok((workshop, module, imports)),
         Some(Done::Prepared { result: Err(refusal), .. }) => Err(refused(&refusal)),
         _ => Err(CliError::failed("the sandbox gave no answer")),
     }

@@ -9,7 +9,7 @@ use pangea_protocols::{
     job::JobError,
     net::{Class, SendError},
     receipt_job::{Batch, JobReceipt, Place, Stage, Verification},
-    task::{Capabilities, Input, Limits, Outcome, Receipt, Refusal, TaskId},
+    task::{Capabilities, Limits, Outcome, Receipt, Refusal, TaskId},
     wire::Frame,
 };
 use serde::{Deserialize, Serialize};
@@ -152,6 +152,8 @@ pub mod coordinator {
 pub mod worker {
     use super::*;
 
+    pub use pangea_protocols::task::Run;
+
     /// What it receives.
     #[derive(Clone, Debug, Serialize, Deserialize)]
     pub enum In {
@@ -173,25 +175,6 @@ pub mod worker {
         Late { task: TaskId },
         /// An own timer.
         Tick,
-    }
-
-    /// A task for the sandbox.
-    #[derive(Clone, Debug)]
-    pub struct Run {
-        /// Its name, never used again in this life of the actor.
-        pub task: TaskId,
-        /// An installed module.
-        pub module: Hash,
-        /// What it is called with: clock and seed are zero.
-        pub input: Input,
-        /// What it may use.
-        pub limits: Limits,
-        /// What it is granted: see [`crate::worker::granted`].
-        pub granted: Capabilities,
-        /// Higher goes first.
-        pub priority: u8,
-        /// Longest time from its start to its end.
-        pub wall_max: Option<Duration>,
     }
 
     /// What it emits.

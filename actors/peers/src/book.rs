@@ -285,8 +285,9 @@ impl Book {
         unsaved.map(save).collect()
     }
 
-    /// Forgets the least useful sixteenth, so that not every newcomer costs a look at all: peers never met before those met, unreachable before untried, long gone
-    /// before recent. Among equals chance decides, so that a flood of names cannot aim at one.
+    /// Forgets the least useful sixteenth, so that not every newcomer costs a look at all: peers never met before those
+    /// met, unreachable before untried, long gone before recent. Among equals chance decides, so that a flood of names
+    /// cannot aim at one.
     fn evict(&mut self, draw: &mut Draw) -> bool {
         let mut rows: Vec<_> = self.iter().filter(|peer| peer.may_be_forgotten()).map(rank).collect();
         draw.shuffle(&mut rows);

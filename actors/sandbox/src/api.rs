@@ -7,10 +7,12 @@ use crate::{
 use bytes::Bytes;
 use pangea_protocols::{
     Hash,
-    task::{Capabilities, Input, Limits, Outcome, Receipt, Refusal, TaskId},
+    task::{Capabilities, Outcome, Receipt, Refusal, TaskId},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+
+pub use pangea_protocols::task::Run;
 
 /// What the actor receives.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,25 +27,6 @@ pub enum In {
     Worked(Done),
     /// An own timer: the wall time of a task is over.
     Late { task: TaskId },
-}
-
-/// A task.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Run {
-    /// Its name, never used again.
-    pub task: TaskId,
-    /// An installed module.
-    pub module: Hash,
-    /// What it is called with.
-    pub input: Input,
-    /// What it may use.
-    pub limits: Limits,
-    /// What its manifest grants.
-    pub granted: Capabilities,
-    /// Higher goes first among those that wait.
-    pub priority: u8,
-    /// Longest time from its start to its end; none if it may take what its gas takes.
-    pub wall_max: Option<Duration>,
 }
 
 /// What the actor emits.
