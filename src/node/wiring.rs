@@ -481,7 +481,7 @@ impl Actors {
                 Some((peer, frame))
             }),
             // No actor of a node computes yet: a peer hears nothing, as from a node that does not know the protocol.
-            Message::Compute(_) => Ok(()),
+            Message::Compute(_) | Message::Extension(_) => Ok(()),
         }
     }
 
