@@ -4,6 +4,7 @@
 //! name = "presence"            # 1 to 64 of a-z, 0-9 and -
 //! version = "1.0.0"
 //! module = "presence.wat"      # beside the manifest; WebAssembly, or its text
+//! build = "make"               # the command of `pangea actor build`, if the module has to be made
 //! about = "who is there"
 //! protocol = true              # it speaks with itself on other nodes: /pangea/x/presence/1
 //! capabilities = ["send", "log", "now", "random", "chunk_read", "store", "folder"]
@@ -87,6 +88,8 @@ pub struct Manifest {
     pub version: String,
     /// The file beside the manifest.
     pub module: String,
+    /// The command that makes the module out of its source; empty if the module is what is written.
+    pub build: String,
     /// For people.
     pub about: String,
     /// What it can be asked: first words, and what they do. Empty: anything.
@@ -138,10 +141,11 @@ struct Text {
     limits: Given,
     #[serde(default)]
     config: BTreeMap<String, toml::Value>,
-    /// For `pangea actor test`; a node does not look at it.
+    /// For `pangea actor build` and `pangea actor test`; a node does not look at them.
     #[serde(default)]
-    #[allow(dead_code, reason = "read by the simulator, allowed here")]
-    test: toml::Table,
+    build: String,
+    #[serde(default, rename = "test")]
+    _test: toml::Table,
 }
 
 #[derive(Default, Deserialize)]
@@ -209,6 +213,7 @@ impl Manifest {
             name,
             version: text.version,
             module: text.module,
+            build: text.build,
             about: text.about,
             commands: text.commands,
             protocol: text.protocol,

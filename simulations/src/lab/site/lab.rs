@@ -8,11 +8,7 @@ use bytes::Bytes;
 use pangea_plugins::{Manifest, Plugins, api::Package};
 use pangea_protocols::{PeerId, wire::extension::Name};
 use serde::Deserialize;
-use std::{
-    path::Path,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{marker::PhantomData, path::Path, time::Duration};
 
 /// A plugin to be tried.
 #[derive(Clone, Debug)]
@@ -65,13 +61,16 @@ pub fn read(path: &Path) -> Result<Setup, String> {
     })
 }
 
-/// The plugin of this process: a lab makes its nodes from their type alone.
-static SETUP: OnceLock<Arc<Setup>> = OnceLock::new();
+/// Names a plugin to be tried: a lab makes its nodes from their type alone.
+pub trait Tried: 'static {
+    /// The plugin.
+    fn setup() -> &'static Setup;
+}
 
-/// A plugin from a file.
-pub struct FromFile;
+/// A node with such a plugin.
+pub struct With<T>(PhantomData<T>);
 
-impl Cast for FromFile {
+impl<T: Tried> Cast for With<T> {
     type Tenant = Hosted;
 
     fn core(me: PeerId) -> Plugins {
@@ -79,29 +78,24 @@ impl Cast for FromFile {
     }
 
     fn name() -> Name {
-        setup().name.clone()
+        T::setup().name.clone()
     }
 
     fn packages() -> Vec<Package> {
-        vec![setup().package.clone()]
+        vec![T::setup().package.clone()]
     }
 
     fn polls() -> Vec<String> {
-        setup().agree.clone()
+        T::setup().agree.clone()
     }
 }
 
-fn setup() -> &'static Setup {
-    SETUP.get().unwrap_or_else(|| panic!("a lab of plugins was begun without `lab`"))
-}
-
-/// The lab of a plugin. One plugin per process: a second one would be tested as the first.
-pub fn lab(setup: Setup) -> Lab<Site<FromFile>> {
-    let setup = Arc::clone(SETUP.get_or_init(|| Arc::new(setup)));
-    let (asks, agree, count) = (setup.asks.clone(), setup.agree.clone(), setup.count);
+/// The lab of a plugin: twenty seeds of a minute of trouble and a minute to recover.
+pub fn lab<T: Tried>() -> Lab<Site<With<T>>> {
+    let Setup { name, asks, agree, nodes, count, .. } = T::setup().clone();
     let count = if asks.is_empty() { 0 } else { count };
-    Lab::<Site<FromFile>>::new(setup.name.as_str())
-        .nodes(setup.nodes)
+    Lab::<Site<With<T>>>::new(name.as_str())
+        .nodes(nodes)
         .seeds(0..20)
         .times(Duration::from_secs(60), Duration::from_secs(60))
         .asks(count, move |draw| {

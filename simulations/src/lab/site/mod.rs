@@ -14,7 +14,7 @@ mod given;
 mod lab;
 mod tenant;
 
-pub use lab::{FromFile, Setup, agreed, lab, read};
+pub use lab::{Setup, Tried, With, agreed, lab, read};
 pub use tenant::{Hosted, Native, Tenant};
 
 use crate::{
