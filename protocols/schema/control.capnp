@@ -61,6 +61,21 @@ interface Control {
 
   shutdown @14 () -> (answer :Answer(Nothing));
   # Stops the node gracefully. Answered before it has stopped; the connection breaks when it has.
+
+  installPlugin @15 (manifest :Text, module :Data) -> (answer :Answer(Installed));
+  # Runs a plugin, or replaces the one of that name. Answered when it has started and is durable.
+
+  removePlugin @16 (name :Text) -> (answer :Answer(Nothing));
+  # Stops a plugin, and forgets it and what it kept.
+
+  plugins @17 () -> (answer :Answer(List(Plugin)));
+  # All plugins, by name.
+
+  askPlugin @18 (name :Text, bytes :Data) -> (answer :Answer(Data));
+  # Asks a plugin, or an actor that was added to the node.
+
+  pluginLog @19 (name :Text) -> (answer :Answer(List(Line)));
+  # What it has logged lately, oldest first.
 }
 
 interface Job {
@@ -293,4 +308,37 @@ struct Stored {
   missingShards @10 :UInt64; # without a receipt: 0 if all went well
   sealedUnix @11 :UInt64;   # seconds since 1970
   skipped @12 :UInt64;      # symbolic links and special files that were left out
+}
+
+struct Installed {
+  plugin @0 :Plugin;
+  replaced @1 :Text;        # the version that it replaced; empty if it is new
+}
+
+struct Plugin {
+  name @0 :Text;
+  version @1 :Text;
+  about @2 :Text;
+  commands @3 :List(Command); # what it can be asked; none: anything
+  capabilities @4 :List(Text); # what it may do beside computing
+  state @5 :Text;           # starting, running, pausing, disabled
+  waiting @6 :UInt64;       # events in its mailbox
+  handled @7 :UInt64;       # events
+  dropped @8 :UInt64;       # messages of peers that found its mailbox full
+  restarts @9 :UInt64;
+  gas @10 :UInt64;          # of all calls
+  busyUs @11 :UInt64;       # time of all calls
+  memoryBytes @12 :UInt64;  # after the last call
+  snapshotBytes @13 :UInt64;
+  failure @14 :Text;        # why it failed the last time; empty if it has not
+}
+
+struct Command {
+  name @0 :Text;
+  about @1 :Text;
+}
+
+struct Line {
+  level @0 :UInt8;          # 0 error, 1 warning, 2 information, 3 and more for debugging
+  text @1 :Text;
 }

@@ -9,6 +9,8 @@
 //! | `catalog` | `ls`, `info` |
 //! | `peers` | `peers` |
 //! | `task` | `task`: needs no running node |
+//! | `actor` | `actor`: plugins |
+//! | `top` | `top` |
 //! | `session` | the connection to the node, jobs and Ctrl-C |
 //! | `target` | what names an object: a ticket, a CID or a name; ranges |
 //! | `output`, `format`, `table`, [`progress`] | how things are shown |
@@ -19,6 +21,7 @@
 //!
 //! Names and messages come from other people's machines: everything is made printable before it reaches a terminal.
 
+mod actor;
 mod catalog;
 pub mod error;
 mod fetch;
@@ -33,6 +36,7 @@ mod store;
 mod table;
 mod target;
 mod task;
+mod top;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use error::CliError;
@@ -91,6 +95,8 @@ pub(crate) enum Command {
     Share(store::ShareArgs),
     Peers(peers::PeersArgs),
     Task(task::TaskArgs),
+    Actor(actor::ActorArgs),
+    Top(top::TopArgs),
     Id(node::IdArgs),
     Status(node::StatusArgs),
     Stop(node::StopArgs),
@@ -136,6 +142,8 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CliError> {
         }
         Command::Stop(_) => session::run(&global, output, async |session| node::stop(session).await),
         Command::Task(args) => task::task(&args, output),
+        Command::Actor(args) => actor::actor(args, &global, output),
+        Command::Top(args) => session::run(&global, output, async |session| top::top(session, args).await),
         Command::Completions(args) => node::completions(&args, &mut Cli::command(), output),
         Command::ExitCodes(_) => output.text(error::EXIT_CODES),
         Command::Init(_) => local::init(&global, output),

@@ -4,4 +4,5 @@
 pub mod cpu;
 pub mod disk;
 pub mod files;
+pub mod guests;
 pub mod network;

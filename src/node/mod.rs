@@ -3,6 +3,7 @@
 //! Which message goes where stands in [`wiring`]; what can be asked of a node in [`handle`]; jobs live in [`hub`].
 
 mod addresses;
+pub mod extensions;
 pub mod handle;
 pub mod hub;
 mod run;
@@ -17,23 +18,34 @@ use crate::{
         cpu::CpuPool,
         disk::{self, Disk},
         files::{FilesDriver, FilesHandle},
+        guests::GuestsDriver,
         network::{self, NetworkConfig, NetworkHandle},
     },
     home::{Home, HomeError, HomeLock},
     identity::{Identity, IdentityError, entropy},
     store::{StoreThread, StoreThreadError},
 };
+use extensions::{
+    DeskIn, Native, NativeError,
+    desk::{self, Desk},
+    services::Storing,
+};
 use hub::{About, Hub, HubIn};
 use pangea_ces::Ces;
 use pangea_chunks::ChunkStore;
 use pangea_kernel::{
-    Port, Rejected, Seed,
+    Core, Port, Rejected, Seed,
     actix_host::{ActixHost, ActorThread, ActorThreadError, HostConfig},
 };
 use pangea_peers::{PeerManager, api as peers};
+use pangea_plugins::{Plugins, extension};
 use pangea_protocols::{Address, PeerId, net};
 use pangea_transfer::{download::Downloader, upload::Uploader};
-use std::{io, sync::Arc, time::Instant};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::{runtime::Runtime, sync::mpsc, task::JoinHandle};
 use wiring::{Actors, Cores, Drivers, Mailboxes};
 
@@ -43,6 +55,12 @@ const HUB_QUEUE_MAX: usize = 8192;
 const HUB_QUEUE_RESERVED: usize = 1024;
 /// Threads for sockets and the hub.
 const NETWORK_THREADS: usize = 2;
+/// Threads that look at folders for plugins; they are there when they are needed.
+const BLOCKING_THREADS_MAX: usize = 2;
+/// Threads that call plugins.
+const GUEST_THREADS: usize = 2;
+/// How long extensions may take to save what they know when the node stops.
+const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +83,9 @@ pub enum StartError {
     /// Its actors.
     #[error(transparent)]
     Actors(#[from] ActorThreadError),
+    /// An actor that was added to it.
+    #[error(transparent)]
+    Native(#[from] NativeError),
     /// Threads.
     #[error("cannot start a thread: {0}; are the process' limits on threads or open files too low?")]
     Thread(#[from] io::Error),
@@ -79,6 +100,7 @@ pub struct Node {
     disk: Disk,
     files: FilesHandle,
     cpu: CpuPool,
+    guests: GuestsDriver,
     store: StoreThread,
     runtime: Runtime,
     escalated: mpsc::Receiver<String>,
@@ -94,14 +116,54 @@ struct Started {
     disk: Disk,
     files: FilesHandle,
     cpu: CpuPool,
+    guests: GuestsDriver,
+}
+
+/// A node that is not started yet: actors of your own can be added to it.
+pub struct Builder {
+    home: Home,
+    config: Config,
+    natives: Vec<Result<Native<ActixHost>, NativeError>>,
+}
+
+impl Builder {
+    /// Adds an actor: a core over the types of [`pangea_plugins::extension`]. Its messages are routed, it is watched,
+    /// restarted and counted as every other. `name` is what it is called in metrics, on the wire (`/pangea/x/NAME/1`) and by
+    /// `pangea actor ask`; `build` makes its core, and makes it again after a panic.
+    #[must_use]
+    pub fn actor<C>(mut self, name: &'static str, build: impl FnMut() -> C + Send + 'static) -> Self
+    where
+        C: Core<In = extension::In, Out = extension::Out>,
+    {
+        self.natives.push(Native::new(name, build));
+        self
+    }
+
+    /// Starts the node.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub fn start(self) -> Result<Node, StartError> {
+        let natives = self.natives.into_iter().collect::<Result<_, _>>()?;
+        Node::start_with(&self.home, &self.config, natives)
+    }
 }
 
 impl Node {
+    /// A node in `home`, which `init` has prepared; not started yet.
+    pub fn builder(home: Home, config: Config) -> Builder {
+        Builder { home, config, natives: Vec::new() }
+    }
+
     /// Starts a node in `home`, which `init` has prepared.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub fn start(home: &Home, config: &Config) -> Result<Self, StartError> {
+        Self::start_with(home, config, Vec::new())
+    }
+
+    fn start_with(home: &Home, config: &Config, natives: Vec<Native<ActixHost>>) -> Result<Self, StartError> {
         let started = Instant::now();
         home.create()?;
         let lock = home.lock()?;
@@ -110,15 +172,19 @@ impl Node {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(NETWORK_THREADS)
             .thread_name("pangea-net")
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
             .enable_all()
             .build()?;
         let (hub_port, inbox) = hub_port();
         let (tell, escalated) = mpsc::channel(1);
         let hub = hub_port.clone();
+        let (desk_port, extensions, inboxes) = desk::queues();
+        let desk = desk_port.clone();
         let hosting = HostConfig::new(Seed::new(entropy()?))
             .record_to(home.flights_dir())
             .on_restart(move |actor| {
                 let _ = hub.send(HubIn::Restarted { actor });
+                let _ = desk.send(DeskIn::Restarted { actor });
             })
             .on_escalation(move |actor, reason| {
                 let _ = tell.try_send(format!("the actor `{actor}` failed too often: {reason}"));
@@ -130,9 +196,11 @@ impl Node {
             identity: identity.clone(),
             runtime: runtime.handle().clone(),
             hub: hub_port,
+            desk: desk_port,
+            natives,
         };
         let (actors, wired) = ActorThread::start(hosting, move |host| starter.wire(host))?;
-        let (ports, Started { network, network_port, disk, files, cpu }) = wired?;
+        let (ports, Started { network, network_port, disk, files, cpu, guests }) = wired?;
         Self::greet(&ports, &store, config);
         let about = About {
             peer: identity.peer(),
@@ -141,10 +209,14 @@ impl Node {
             metrics: Arc::new(move || registry.render()),
         };
         let (requests_to, requests) = mpsc::channel(HUB_QUEUE_MAX);
+        let handle = NodeHandle::new(requests_to).with_extensions(extensions);
+        let storing = Storing { profile: config.put.profile, lease: config.put.lease.0 };
+        let (to_extensions, to_network) = (ports.extensions.clone(), network_port.clone());
+        let desk = Desk::new(identity.peer(), to_extensions, to_network, handle.clone(), store.clone(), storing);
+        runtime.spawn(desk.run(inboxes));
         let hub = runtime.spawn(Hub::run(about, ports, network_port, files.clone(), store.clone(), requests, inbox));
         let addresses = addresses::of(network.listening_on());
         let peer = identity.peer();
-        let handle = NodeHandle::new(requests_to);
         Ok(Self {
             handle,
             hub,
@@ -153,6 +225,7 @@ impl Node {
             disk,
             files,
             cpu,
+            guests,
             store,
             runtime,
             escalated,
@@ -203,8 +276,11 @@ impl Node {
 
     /// Stops everything: peers are told, the disk is synced, threads are joined.
     pub fn stop(self) {
-        let Self { handle, network, actors, disk, files, cpu, store, runtime, .. } = self;
+        let Self { handle, network, actors, disk, files, cpu, guests, store, runtime, .. } = self;
         runtime.block_on(async {
+            if tokio::time::timeout(DRAIN_WITHIN, handle.drain_extensions()).await.is_err() {
+                tracing::warn!("not every plugin has saved what it knows in time");
+            }
             let _ = handle.shutdown().await;
             network.shutdown().await;
         });
@@ -213,6 +289,7 @@ impl Node {
         }
         files.shutdown();
         cpu.join();
+        guests.join();
         disk.close();
         store.close();
         runtime.shutdown_timeout(std::time::Duration::from_secs(2));
@@ -226,12 +303,14 @@ struct Starter {
     identity: Identity,
     runtime: tokio::runtime::Handle,
     hub: Port<HubIn>,
+    desk: Port<DeskIn>,
+    natives: Vec<Native<ActixHost>>,
 }
 
 impl Starter {
     /// Mailboxes first, so that drivers have somewhere to report to; then drivers; then the actors themselves.
-    fn wire(self, host: &ActixHost) -> Result<(Actors, Started), StartError> {
-        let mailboxes = Mailboxes::new(host);
+    fn wire(mut self, host: &ActixHost) -> Result<(Actors, Started), StartError> {
+        let mailboxes = Mailboxes::with_natives(host, std::mem::take(&mut self.natives))?;
         let actors = mailboxes.actors();
         let (files_in, ces) = (actors.ces.clone(), actors.ces.clone());
         let (disk, disk_port) = Disk::open(
@@ -241,6 +320,8 @@ impl Starter {
         )?;
         let (files_port, files) = FilesDriver::start(files_in.map(pangea_ces::api::In::Files), Default::default())?;
         let (cpu, cpu_port) = CpuPool::start(cpu_threads(), ces)?;
+        let called = actors.extensions.plugins.map(pangea_plugins::api::In::Guest);
+        let (guests, guests_port) = GuestsDriver::start(GUEST_THREADS, called)?;
         let (network, network_port) = self.start_network(mailboxes.network_events(self.hub.clone()))?;
         let drivers = Drivers {
             network: network_port.clone(),
@@ -248,9 +329,11 @@ impl Starter {
             files: files_port,
             cpu: cpu_port,
             hub: self.hub.clone(),
+            guests: guests_port,
+            desk: self.desk.clone(),
         };
         mailboxes.start(host, self.identity.peer(), drivers, Recipe { identity: self.identity, config: self.config });
-        Ok((actors, Started { network, network_port, disk, files, cpu }))
+        Ok((actors, Started { network, network_port, disk, files, cpu, guests }))
     }
 
     /// The network lives on the network threads; this thread waits for its start.
@@ -313,6 +396,10 @@ impl Cores for Recipe {
 
     fn downloads(&self) -> Downloader {
         Downloader::new()
+    }
+
+    fn plugins(&self) -> Plugins {
+        Plugins::new(self.identity.peer())
     }
 }
 

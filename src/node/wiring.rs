@@ -8,23 +8,29 @@
 //!            cpu        └──── network ─┴──── chunk store ───────┘
 //!                                               ⇅
 //!                                             disk
+//!
+//!   plugins, native actors ⇄ network, guests' threads, desk (node store, objects, control API)
 //! ```
 //!
 //! It is written against [`Host`], so production and simulation run the same circuit. Nothing here waits: a message
 //! that its receiver cannot take is counted, and the job it belongs to fails (see [`Routes::overloaded`]).
 //! Not here: what an actor does (`actors/*`) and how a driver does it (`src/drivers/*`).
 
-use super::hub::HubIn;
+use super::{
+    extensions::{self, DeskIn, Extensions, Mounted, Native, NativeError},
+    hub::HubIn,
+};
 use pangea_ces::{Ces, api as ces};
 use pangea_chunks::{ChunkStore, api as chunks};
 use pangea_kernel::{Host, Options, Port, Rejected, Slot, planted};
 use pangea_peers::{PeerManager, api as peers};
+use pangea_plugins::{Plugins, api as plugins, extension};
 use pangea_protocols::{
-    JobId, PeerId, disk, files,
+    JobId, PeerId, disk, files, guest,
     job::{ErrorKind, JobError, JobEvent},
     net::{self, Class},
     peers::Report,
-    wire::{Frame, Message, fetch::Fetch, have::Have, store::Store},
+    wire::{Frame, Message, extension::Name, fetch::Fetch, have::Have, store::Store},
 };
 use pangea_transfer::{
     api::{download, upload},
@@ -42,6 +48,10 @@ pub const PEERS: &str = "peers";
 pub const UPLOADS: &str = "uploads";
 /// Name of the downloader.
 pub const DOWNLOADS: &str = "downloads";
+/// Name of the plugins actor.
+pub const PLUGINS: &str = "plugins";
+/// Names that no actor which is added to a node may have.
+const OURS: [&str; 6] = [CES, CHUNKS, PEERS, UPLOADS, DOWNLOADS, PLUGINS];
 
 /// Frames of peers that may wait in one mailbox, each with up to 1 MiB. Beyond it peers wait, by flow control. The rest
 /// of the mailbox is for what this node's actors say to each other, which no flood of frames can crowd out.
@@ -54,6 +64,8 @@ pub struct Mailboxes<H: Host> {
     peers: H::Slot<PeerManager>,
     uploads: H::Slot<Uploader>,
     downloads: H::Slot<Downloader>,
+    plugins: H::Slot<Plugins>,
+    natives: Vec<Mounted<H>>,
 }
 
 /// How to send to each actor.
@@ -69,6 +81,8 @@ pub struct Actors {
     pub uploads: Port<upload::In>,
     /// Gets and removals.
     pub downloads: Port<download::In>,
+    /// Plugins, and actors that were added to the node.
+    pub extensions: Extensions,
 }
 
 /// How to send to each driver, and to the hub.
@@ -84,6 +98,10 @@ pub struct Drivers {
     pub cpu: Port<pangea_ces::work::Work>,
     /// Jobs and answers for the control API.
     pub hub: Port<HubIn>,
+    /// Threads that call plugins.
+    pub guests: Port<guest::Command>,
+    /// What extensions ask of the node, and answers for those who ask them.
+    pub desk: Port<DeskIn>,
 }
 
 /// Makes the cores; called again after a panic.
@@ -98,9 +116,11 @@ pub trait Cores: Clone + Send + 'static {
     fn uploads(&self) -> Uploader;
     /// A fresh downloader.
     fn downloads(&self) -> Downloader;
+    /// A fresh plugins actor.
+    fn plugins(&self) -> Plugins;
 }
 
-impl<H: Host> Mailboxes<H> {
+impl<H: Host + 'static> Mailboxes<H> {
     /// One mailbox per actor.
     pub fn new(host: &H) -> Self {
         // Events of these carry shards and frames, which the flight recorder keeps alive: few are recorded.
@@ -111,7 +131,18 @@ impl<H: Host> Mailboxes<H> {
             peers: host.slot(PEERS, Options::default()),
             uploads: host.slot(UPLOADS, roomy),
             downloads: host.slot(DOWNLOADS, roomy),
+            plugins: host.slot(PLUGINS, roomy),
+            natives: Vec::new(),
         }
+    }
+
+    /// The same, and those of actors that are added to the node.
+    ///
+    /// # Errors
+    /// One of them has the name of another actor.
+    pub fn with_natives(host: &H, natives: Vec<Native<H>>) -> Result<Self, NativeError> {
+        let natives = Native::mount(natives, host, &OURS)?;
+        Ok(Self { natives, ..Self::new(host) })
     }
 
     /// How to send to them.
@@ -126,6 +157,11 @@ impl<H: Host> Mailboxes<H> {
             peers: self.peers.port_up_to(waiting),
             uploads: self.uploads.port_up_to(waiting),
             downloads: self.downloads.port_up_to(waiting),
+            extensions: Extensions::new(
+                self.plugins.port(),
+                self.plugins.port_up_to(FRAMES_WAITING_MAX),
+                &self.natives,
+            ),
         }
     }
 
@@ -151,7 +187,14 @@ impl<H: Host> Mailboxes<H> {
         host.start(self.peers, move || c.peers(), move |out| r.on_peers(out));
         let (r, c) = (routes.clone(), cores.clone());
         host.start(self.uploads, move || c.uploads(), move |out| r.on_uploads(out));
-        host.start(self.downloads, move || cores.downloads(), move |out| routes.on_downloads(out));
+        let (r, c) = (routes.clone(), cores.clone());
+        host.start(self.downloads, move || c.downloads(), move |out| r.on_downloads(out));
+        let r = routes.clone();
+        host.start(self.plugins, move || cores.plugins(), move |out| r.on_plugins(out));
+        for native in self.natives {
+            let r = routes.clone();
+            native.start(host, move |name, out| r.on_native(name, out));
+        }
     }
 }
 
@@ -304,6 +347,40 @@ impl Routes {
         }
     }
 
+    fn on_plugins(&self, out: plugins::Out) {
+        match out {
+            plugins::Out::Guest(command) => counted("guests", self.drivers.guests.send(command)),
+            plugins::Out::From { name, out: extension::Out::Send { peer, bytes }, .. } => {
+                self.send(peer, Class::Control, extensions::frame(name, bytes));
+            }
+            out => {
+                let Err(rejected) = self.drivers.desk.send(DeskIn::Plugins(out)) else { return };
+                // A plugin waits for these: it hears that nothing came of them.
+                let overloaded = || "the node is overloaded".to_owned();
+                let event = match rejected.into_inner() {
+                    DeskIn::Plugins(plugins::Out::Save { name, number, .. }) => {
+                        plugins::In::Saved { name, number, error: Some(overloaded()) }
+                    }
+                    DeskIn::Plugins(plugins::Out::From { name, out, .. }) => {
+                        let Some(request) = out.request() else { return };
+                        plugins::In::To { name, event: extension::In::Failed { request, reason: overloaded() } }
+                    }
+                    _ => return,
+                };
+                counted("plugins", self.actors.extensions.plugins.send(event));
+            }
+        }
+    }
+
+    fn on_native(&self, name: &Name, out: extension::Out) {
+        match out {
+            extension::Out::Send { peer, bytes } => {
+                self.send(peer, Class::Control, extensions::frame(name.clone(), bytes));
+            }
+            out => counted("desk", self.drivers.desk.send(DeskIn::Native { name: name.clone(), out })),
+        }
+    }
+
     /// A frame whose fate nobody waits for: an answer to a peer, which asks again if it is lost.
     fn send(&self, peer: PeerId, class: Class, frame: Frame) {
         self.network(net::Command::Send { peer, tag: TO_NOBODY, class, frame });
@@ -412,9 +489,11 @@ impl Actors {
                 return hand_back(self.downloads.send(download::In::Providers { query, providers, done }), event);
             }
             E::Connected { peer, .. } => {
+                self.extensions.on_presence(*peer, true);
                 counted("downloads", self.downloads.send(download::In::Connected { peer: *peer }));
             }
             E::Disconnected { peer, .. } => {
+                self.extensions.on_presence(*peer, false);
                 if !planted!("disconnected-not-passed") {
                     counted("uploads", self.uploads.send(upload::In::Disconnected { peer: *peer }));
                 }
@@ -481,7 +560,11 @@ impl Actors {
                 Some((peer, frame))
             }),
             // No actor of a node computes yet: a peer hears nothing, as from a node that does not know the protocol.
-            Message::Compute(_) | Message::Extension(_) => Ok(()),
+            Message::Compute(_) => Ok(()),
+            Message::Extension(_) => {
+                self.extensions.on_frame(peer, frame);
+                Ok(())
+            }
         }
     }
 

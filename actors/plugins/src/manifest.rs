@@ -36,7 +36,7 @@ use std::collections::BTreeMap;
 /// Most bytes of the text.
 pub const BYTES_MAX: usize = 64 << 10;
 /// Most bytes of a module.
-pub const MODULE_BYTES_MAX: usize = 8 << 20;
+pub const MODULE_BYTES_MAX: usize = 4 << 20;
 /// Most events that may wait.
 pub const MAILBOX_MAX: usize = 1024;
 /// Most bytes of a snapshot.

@@ -18,7 +18,7 @@ use crate::{
     record::NodeId,
     tap::{Tap, Taps},
     timeline::Timeline,
-    twins::{cpu::Cpu, files::Files},
+    twins::{cpu::Cpu, files::Files, guests},
 };
 use ed25519_dalek::SigningKey;
 use pangea::{
@@ -30,8 +30,9 @@ use pangea::{
 };
 use pangea_ces::Ces;
 use pangea_chunks::ChunkStore;
-use pangea_kernel::{ActixHost, HostConfig, Seed};
+use pangea_kernel::{ActixHost, HostConfig, Port, Seed};
 use pangea_peers::{PeerManager, api as peers};
+use pangea_plugins::Plugins;
 use pangea_protocols::{Address, PeerId};
 use pangea_transfer::{download::Downloader, upload::Uploader};
 use std::{
@@ -156,6 +157,12 @@ impl FleetNode {
             files: self.files.open(gate.port(actors.ces.map(pangea_ces::api::In::Files))),
             cpu: Cpu::new(around.timeline.clone(), WORKERS).open(gate.port(actors.ces.clone())),
             hub,
+            guests: guests::open(
+                around.timeline.clone(),
+                gate.port(actors.extensions.plugins.map(pangea_plugins::api::In::Guest)),
+            ),
+            // No user of a simulated node installs a plugin.
+            desk: Port::new(|_| Ok(())),
         };
         let tasks = LocalSet::new();
         let entered = tasks.enter();
@@ -233,5 +240,9 @@ impl Cores for Recipe {
 
     fn downloads(&self) -> Downloader {
         Downloader::new()
+    }
+
+    fn plugins(&self) -> Plugins {
+        Plugins::new(self.peer)
     }
 }

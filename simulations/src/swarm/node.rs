@@ -7,7 +7,7 @@ use crate::{
     plan,
     record::NodeId,
     tap::{Tap, Taps},
-    twins::{cpu::Cpu, disk::Disk, files::Files, network::Network},
+    twins::{cpu::Cpu, disk::Disk, files::Files, guests, network::Network},
     virtual_host::VirtualHost,
     world::World,
 };
@@ -21,8 +21,9 @@ use pangea::{
 };
 use pangea_ces::Ces;
 use pangea_chunks::ChunkStore;
-use pangea_kernel::Seed;
+use pangea_kernel::{Port, Seed};
 use pangea_peers::{PeerManager, api as peers};
+use pangea_plugins::Plugins;
 use pangea_protocols::{Address, PeerId};
 use pangea_transfer::{download::Downloader, upload::Uploader};
 use std::{sync::Arc, time::Duration};
@@ -114,6 +115,12 @@ impl Process {
             files: node.files.open(life.port(actors.ces.map(pangea_ces::api::In::Files))),
             cpu: cpu.open(life.port(actors.ces.clone())),
             hub,
+            guests: guests::open(
+                observer.timeline(),
+                life.port(actors.extensions.plugins.map(pangea_plugins::api::In::Guest)),
+            ),
+            // No user of a simulated node installs a plugin.
+            desk: Port::new(|_| Ok(())),
         };
         let key = node.key.clone().unwrap_or_else(|| SigningKey::from_bytes(&[0; 32]));
         let recipe =
@@ -189,5 +196,9 @@ impl Cores for Recipe {
 
     fn downloads(&self) -> Downloader {
         Downloader::new()
+    }
+
+    fn plugins(&self) -> Plugins {
+        Plugins::new(PeerId(self.0.key.verifying_key().to_bytes()))
     }
 }

@@ -6,8 +6,10 @@
 //! | [`disk`] | the shard disk: group commit, what it occupies, what a crash leaves, what disks do wrong |
 //! | [`files`] | users' files and directories, in memory |
 //! | [`cpu`] | the workers: real work, modelled time |
+//! | [`guests`] | the threads that call plugins, likewise |
 
 pub mod cpu;
 pub mod disk;
 pub mod files;
+pub mod guests;
 pub mod network;
