@@ -9,6 +9,7 @@
 //! | `catalog` | `ls`, `info` |
 //! | `peers` | `peers` |
 //! | `task` | `task`: needs no running node |
+//! | `job` | `job` |
 //! | `session` | the connection to the node, jobs and Ctrl-C |
 //! | `target` | what names an object: a ticket, a CID or a name; ranges |
 //! | `output`, `format`, `table`, [`progress`] | how things are shown |
@@ -23,6 +24,7 @@ mod catalog;
 pub mod error;
 mod fetch;
 pub(crate) mod format;
+mod job;
 mod local;
 mod node;
 mod output;
@@ -91,6 +93,7 @@ pub(crate) enum Command {
     Share(store::ShareArgs),
     Peers(peers::PeersArgs),
     Task(task::TaskArgs),
+    Job(job::JobArgs),
     Id(node::IdArgs),
     Status(node::StatusArgs),
     Stop(node::StopArgs),
@@ -136,6 +139,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CliError> {
         }
         Command::Stop(_) => session::run(&global, output, async |session| node::stop(session).await),
         Command::Task(args) => task::task(&args, output),
+        Command::Job(args) => job::job(&global, args, output),
         Command::Completions(args) => node::completions(&args, &mut Cli::command(), output),
         Command::ExitCodes(_) => output.text(error::EXIT_CODES),
         Command::Init(_) => local::init(&global, output),

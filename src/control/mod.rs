@@ -16,6 +16,7 @@
 
 pub mod address;
 pub mod client;
+pub mod computations;
 mod decode;
 mod encode;
 mod jobs;

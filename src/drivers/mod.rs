@@ -4,4 +4,6 @@
 pub mod cpu;
 pub mod disk;
 pub mod files;
+pub mod jobs;
 pub mod network;
+pub mod sandbox;

@@ -17,7 +17,9 @@ use crate::{
         cpu::CpuPool,
         disk::{self, Disk},
         files::{FilesDriver, FilesHandle},
+        jobs::{JobsDriver, JobsError, JobsHandle},
         network::{self, NetworkConfig, NetworkHandle},
+        sandbox::SandboxThreads,
     },
     home::{Home, HomeError, HomeLock},
     identity::{Identity, IdentityError, entropy},
@@ -26,12 +28,14 @@ use crate::{
 use hub::{About, Hub, HubIn};
 use pangea_ces::Ces;
 use pangea_chunks::ChunkStore;
+use pangea_compute::{Coordinator, Worker, worker};
 use pangea_kernel::{
     Port, Rejected, Seed,
     actix_host::{ActixHost, ActorThread, ActorThreadError, HostConfig},
 };
 use pangea_peers::{PeerManager, api as peers};
 use pangea_protocols::{Address, PeerId, net};
+use pangea_sandbox::{Sandbox, pass, sandbox};
 use pangea_transfer::{download::Downloader, upload::Uploader};
 use std::{io, sync::Arc, time::Instant};
 use tokio::{runtime::Runtime, sync::mpsc, task::JoinHandle};
@@ -41,6 +45,8 @@ use wiring::{Actors, Cores, Drivers, Mailboxes};
 const HUB_QUEUE_MAX: usize = 8192;
 /// Places of it that only news may take without which a job or its user would wait for ever.
 const HUB_QUEUE_RESERVED: usize = 1024;
+/// Bytes of compiled modules that are kept.
+const MODULES_BYTES: u64 = 256 << 20;
 /// Threads for sockets and the hub.
 const NETWORK_THREADS: usize = 2;
 
@@ -65,6 +71,9 @@ pub enum StartError {
     /// Its actors.
     #[error(transparent)]
     Actors(#[from] ActorThreadError),
+    /// What its user has had computed.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     /// Threads.
     #[error("cannot start a thread: {0}; are the process' limits on threads or open files too low?")]
     Thread(#[from] io::Error),
@@ -79,6 +88,9 @@ pub struct Node {
     disk: Disk,
     files: FilesHandle,
     cpu: CpuPool,
+    sandbox: SandboxThreads,
+    jobs: JobsDriver,
+    jobs_handle: JobsHandle,
     store: StoreThread,
     runtime: Runtime,
     escalated: mpsc::Receiver<String>,
@@ -94,6 +106,9 @@ struct Started {
     disk: Disk,
     files: FilesHandle,
     cpu: CpuPool,
+    sandbox: SandboxThreads,
+    jobs: JobsDriver,
+    jobs_handle: JobsHandle,
 }
 
 impl Node {
@@ -132,7 +147,8 @@ impl Node {
             hub: hub_port,
         };
         let (actors, wired) = ActorThread::start(hosting, move |host| starter.wire(host))?;
-        let (ports, Started { network, network_port, disk, files, cpu }) = wired?;
+        let (ports, drivers) = wired?;
+        let Started { network, network_port, disk, files, cpu, sandbox, jobs, jobs_handle } = drivers;
         Self::greet(&ports, &store, config);
         let about = About {
             peer: identity.peer(),
@@ -153,6 +169,9 @@ impl Node {
             disk,
             files,
             cpu,
+            sandbox,
+            jobs,
+            jobs_handle,
             store,
             runtime,
             escalated,
@@ -176,6 +195,11 @@ impl Node {
     /// Asks this node.
     pub fn handle(&self) -> &NodeHandle {
         &self.handle
+    }
+
+    /// Asks for computations.
+    pub fn jobs(&self) -> &JobsHandle {
+        &self.jobs_handle
     }
 
     /// Who this is.
@@ -203,7 +227,7 @@ impl Node {
 
     /// Stops everything: peers are told, the disk is synced, threads are joined.
     pub fn stop(self) {
-        let Self { handle, network, actors, disk, files, cpu, store, runtime, .. } = self;
+        let Self { handle, network, actors, disk, files, cpu, sandbox, jobs, store, runtime, .. } = self;
         runtime.block_on(async {
             let _ = handle.shutdown().await;
             network.shutdown().await;
@@ -213,6 +237,8 @@ impl Node {
         }
         files.shutdown();
         cpu.join();
+        sandbox.join();
+        jobs.stop();
         disk.close();
         store.close();
         runtime.shutdown_timeout(std::time::Duration::from_secs(2));
@@ -241,16 +267,23 @@ impl Starter {
         )?;
         let (files_port, files) = FilesDriver::start(files_in.map(pangea_ces::api::In::Files), Default::default())?;
         let (cpu, cpu_port) = CpuPool::start(cpu_threads(), ces)?;
+        let threads = cpu_threads();
+        let worked = actors.sandbox.clone();
+        let (sandbox, sandbox_port) = SandboxThreads::start(threads, MODULES_BYTES, worked)?;
+        let (jobs, jobs_handle, jobs_port) = JobsDriver::start(&self.home.jobs_dir(), actors.coordinator.clone())?;
         let (network, network_port) = self.start_network(mailboxes.network_events(self.hub.clone()))?;
         let drivers = Drivers {
             network: network_port.clone(),
             disk: disk_port,
             files: files_port,
             cpu: cpu_port,
+            sandbox: sandbox_port,
+            jobs: jobs_port,
             hub: self.hub.clone(),
         };
         mailboxes.start(host, self.identity.peer(), drivers, Recipe { identity: self.identity, config: self.config });
-        Ok((actors, Started { network, network_port, disk, files, cpu }))
+        let started = Started { network, network_port, disk, files, cpu, sandbox, jobs, jobs_handle };
+        Ok((actors, started))
     }
 
     /// The network lives on the network threads; this thread waits for its start.
@@ -313,6 +346,22 @@ impl Cores for Recipe {
 
     fn downloads(&self) -> Downloader {
         Downloader::new()
+    }
+
+    fn coordinator(&self) -> Coordinator {
+        let key = self.identity.signing_key().clone();
+        Coordinator::new(self.identity.peer(), key, pass::VERSION, Default::default())
+    }
+
+    fn worker(&self) -> Worker {
+        let slots = u16::try_from(cpu_threads()).unwrap_or(u16::MAX);
+        let limits = worker::Limits { slots, ..worker::Limits::default() };
+        Worker::new(self.identity.peer(), self.identity.signing_key().clone(), limits)
+    }
+
+    fn sandbox(&self) -> Sandbox {
+        let slices_max = cpu_threads();
+        Sandbox::new(sandbox::Config { slices_max, running_max: 4 * slices_max, ..sandbox::Config::default() })
     }
 }
 

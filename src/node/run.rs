@@ -33,7 +33,8 @@ pub enum RunError {
 pub fn run(home: &Home, config: &Config, json: bool) -> Result<(), RunError> {
     let started = Instant::now();
     let mut node = Node::start(home, config)?;
-    let mut control = control::serve(&control::address::to_serve(home.dir())?, node.handle().clone())?;
+    let mut control =
+        control::serve(&control::address::to_serve(home.dir())?, node.handle().clone(), node.jobs().clone())?;
     on_signal(&node);
     let ready = Ready {
         event: "ready".to_owned(),

@@ -18,7 +18,7 @@ use crate::{
     record::NodeId,
     tap::{Tap, Taps},
     timeline::Timeline,
-    twins::{cpu::Cpu, files::Files},
+    twins::{self, compute, cpu::Cpu, files::Files, jobs::Jobs},
 };
 use ed25519_dalek::SigningKey;
 use pangea::{
@@ -30,9 +30,11 @@ use pangea::{
 };
 use pangea_ces::Ces;
 use pangea_chunks::ChunkStore;
+use pangea_compute::{Coordinator, Worker};
 use pangea_kernel::{ActixHost, HostConfig, Seed};
 use pangea_peers::{PeerManager, api as peers};
 use pangea_protocols::{Address, PeerId};
+use pangea_sandbox::Sandbox;
 use pangea_transfer::{download::Downloader, upload::Uploader};
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -67,6 +69,7 @@ pub(super) struct FleetNode {
     address: SocketAddr,
     seed: Seed,
     pub(super) files: Files,
+    pub(super) jobs: Jobs,
     pub(super) disk: ShardDisk,
     pub(super) tap: Tap,
     pub(super) calendar: Calendar,
@@ -93,6 +96,7 @@ impl FleetNode {
             quota: node.quota,
             address: SocketAddr::from((ip, PORT)),
             files: Files::new(around.timeline.clone()),
+            jobs: Jobs::new(around.timeline.clone()),
             disk,
             tap: around.taps.of(node.id),
             calendar: Calendar::new(around.timeline.clone()),
@@ -155,6 +159,9 @@ impl FleetNode {
             disk: self.tap.disk(self.disk.open(disk_events.clone()), disk_events),
             files: self.files.open(gate.port(actors.ces.map(pangea_ces::api::In::Files))),
             cpu: Cpu::new(around.timeline.clone(), WORKERS).open(gate.port(actors.ces.clone())),
+            sandbox: twins::sandbox::Sandbox::new(around.timeline.clone(), WORKERS)
+                .open(self.tap.sandbox(gate.port(actors.sandbox.clone()))),
+            jobs: self.tap.jobs(self.jobs.open(gate.port(actors.coordinator.clone()))),
             hub,
         };
         let tasks = LocalSet::new();
@@ -233,5 +240,17 @@ impl Cores for Recipe {
 
     fn downloads(&self) -> Downloader {
         Downloader::new()
+    }
+
+    fn coordinator(&self) -> Coordinator {
+        compute::coordinator(&self.key)
+    }
+
+    fn worker(&self) -> Worker {
+        compute::worker(&self.key)
+    }
+
+    fn sandbox(&self) -> Sandbox {
+        compute::sandbox()
     }
 }
