@@ -5,6 +5,7 @@
 //!       /identity.key    Ed25519 secret key, 0600
 //!       /node.redb       peers and catalog, 0600: it holds read keys
 //!       /shards/         what is kept for others
+//!       /jobs/           what its user has had computed
 //!       /flights/        the last events of actors that crashed
 //!       /control.sock    control API
 //!       /lock            held while a node runs
@@ -85,6 +86,11 @@ impl Home {
     /// Shards of others.
     pub fn shards_dir(&self) -> PathBuf {
         self.dir.join("shards")
+    }
+
+    /// What the user has had computed.
+    pub fn jobs_dir(&self) -> PathBuf {
+        self.dir.join("jobs")
     }
 
     /// Flight recordings.

@@ -82,6 +82,9 @@ impl World {
             peers: peers_port,
             uploads: uploads_port,
             downloads: downloads_port,
+            coordinator: mailbox(&never).0,
+            worker: mailbox(&never).0,
+            sandbox: mailbox(&never).0,
         };
         let (_, files) = FilesDriver::start(Port::new(|_| Ok(())), Default::default()).unwrap();
         let store = StoreThread::start(&dir.path().join("node.redb")).unwrap();

@@ -62,19 +62,22 @@ interface Control {
   shutdown @14 () -> (answer :Answer(Nothing));
   # Stops the node gracefully. Answered before it has stopped; the connection breaks when it has.
 
-  installPlugin @15 (manifest :Text, module :Data) -> (answer :Answer(Installed));
+  computations @15 () -> (answer :Answer(Computations));
+  # Jobs of WebAssembly on this node and its peers.
+
+  installPlugin @16 (manifest :Text, module :Data) -> (answer :Answer(Installed));
   # Runs a plugin, or replaces the one of that name. Answered when it has started and is durable.
 
-  removePlugin @16 (name :Text) -> (answer :Answer(Nothing));
+  removePlugin @17 (name :Text) -> (answer :Answer(Nothing));
   # Stops a plugin, and forgets it and what it kept.
 
-  plugins @17 () -> (answer :Answer(List(Plugin)));
+  plugins @18 () -> (answer :Answer(List(Plugin)));
   # All plugins, by name.
 
-  askPlugin @18 (name :Text, bytes :Data) -> (answer :Answer(Data));
+  askPlugin @19 (name :Text, bytes :Data) -> (answer :Answer(Data));
   # Asks a plugin, or an actor that was added to the node.
 
-  pluginLog @19 (name :Text) -> (answer :Answer(List(Line)));
+  pluginLog @20 (name :Text) -> (answer :Answer(List(Line)));
   # What it has logged lately, oldest first.
 }
 
@@ -308,6 +311,125 @@ struct Stored {
   missingShards @10 :UInt64; # without a receipt: 0 if all went well
   sealedUnix @11 :UInt64;   # seconds since 1970
   skipped @12 :UInt64;      # symbolic links and special files that were left out
+}
+
+interface Computations {
+  # What the user of this node has computed. A computation belongs to the node, not to the client that began it: it goes on
+  # when its client is gone, and in the next life of the node, unless its input was still being fed. It is named by 12
+  # hexadecimal digits; calls take any unique beginning of them.
+
+  run @0 (module :Module, input :Source, terms :Terms) -> (answer :Answer(ComputationStarted));
+  # Begins one.
+
+  list @1 () -> (answer :Answer(List(Computation)));
+  # All that are kept, the newest first.
+
+  watch @2 (name :Text) -> (answer :Answer(ComputationWatch));
+  # One of them, as it changes.
+
+  cancel @3 (name :Text) -> (answer :Answer(Nothing));
+  # Ends one. Harmless when it has ended.
+
+  remove @4 (name :Text) -> (answer :Answer(Nothing));
+  # Forgets one that has ended, with its files.
+
+  read @5 (name :Text, file :ComputationFile, sink :ByteSink) -> (answer :Answer(Nothing));
+  # Writes one of its files to `sink`; answered after the last byte. Log and trace may be read while it runs.
+}
+
+interface ComputationWatch {
+  next @0 () -> (computation :Computation);
+  # Answers at once the first time and when it has ended, else when something has changed.
+}
+
+struct Module {
+  union {
+    path @0 :Data;          # a file of this machine, absolute: the bytes of the operating system
+    bytes @1 :Data;         # at most 4 MiB
+  }
+  name @2 :Text;            # for its user
+}
+
+struct Terms {
+  cut :union {
+    whole @0 :Void;         # one chunk
+    bytes @1 :UInt64;       # every so many bytes
+    lines @2 :UInt64;       # whole lines, as many as fit into so many bytes
+    records :group {
+      record @3 :UInt64;    # bytes of one
+      chunk @4 :UInt64;     # as many as fit into so many bytes
+    }
+  }
+  split @5 :Bool;           # the module cuts the input
+  merge @6 :Bool;           # the module joins the outputs
+  verification :union {
+    audit @7 :UInt16;       # so many of 1000 results are run again elsewhere
+    quorum @8 :UInt8;       # so many hosts must agree on every result
+    none @9 :Void;
+  }
+  priority @10 :UInt8 = 8;  # higher goes first
+  timeoutMs @11 :UInt64 = 0xffffffffffffffff; # all ones: none
+  gas @12 :UInt64;          # of every task
+  memoryBytes @13 :UInt64;
+  tableElements @14 :UInt32;
+  stackSlots @15 :UInt32;
+  outputBytes @16 :UInt32;
+  logBytes @17 :UInt32;
+}
+
+struct ComputationStarted {
+  computation @0 :Computation;
+  feed @1 :ByteSink;        # null unless the input is a stream; dropped without `end` it ends the computation
+}
+
+enum ComputationState {
+  receiving @0;             # its input is on its way
+  running @1;               # or waiting for others
+  done @2;
+  failed @3;
+  cancelled @4;
+}
+
+enum ComputationFile {
+  output @0;
+  receipt @1;
+  log @2;                   # lines of JSON
+  trace @3;                 # lines of JSON
+}
+
+struct Computation {
+  name @0 :Text;
+  module @1 :Text;          # BLAKE3, hexadecimal
+  moduleName @2 :Text;
+  inputName @3 :Text;
+  inputBytes @4 :UInt64;
+  chunks @5 :UInt32;
+  terms @6 :Terms;
+  state @7 :ComputationState;
+  ahead @8 :UInt32 = 0xffffffff; # computations that go first; all ones unless it waits
+  progress @9 :ComputationProgress;
+  outputBytes @10 :UInt64;
+  failure @11 :Failure;     # null unless it failed or was cancelled
+  submittedUnix @12 :UInt64; # seconds since 1970
+  endedUnix @13 :UInt64 = 0xffffffffffffffff; # all ones: not yet
+  tookMs @14 :UInt64 = 0xffffffffffffffff; # all ones: not yet, or the node was started again meanwhile
+}
+
+struct ComputationProgress {
+  stage @0 :Text;           # split, execute or merge; empty before the first
+  done @1 :UInt32;          # tasks that are accepted, and kept: of all stages so far
+  total @2 :UInt32;
+  running @3 :UInt32;       # tasks that hosts have
+  hosts @4 :UInt32;         # that compute, this node among them
+  executions @5 :UInt64;    # results that have come
+  audited @6 :UInt64;       # results that were run again to be checked
+  retried @7 :UInt64;       # tasks that were given out again
+  restored @8 :UInt32;      # tasks that an earlier life of the node had done
+  speculated @9 :UInt64;    # second copies of late tasks
+  banned @10 :UInt32;       # hosts that gave wrong results
+  busyHosts @11 :UInt32;    # hosts that are full
+  busyWaiting @12 :UInt32;  # tasks that wait at the one of them that has fewest
+  etaMs @13 :UInt64 = 0xffffffffffffffff; # until the end of the stage; all ones if unknown
 }
 
 struct Installed {

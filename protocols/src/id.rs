@@ -12,6 +12,9 @@ pub enum IdError {
     /// Not a CIDv1 of a BLAKE3 hash.
     #[error("`{0}` is not a Pangea content id (they start with bafkr4i)")]
     Cid(String),
+    /// Not a BLAKE3 hash.
+    #[error("`{0}` is not a hash of 64 hexadecimal digits")]
+    Hash(String),
     /// Not a multiaddr, or too long.
     #[error("`{0}` is not a multiaddr such as /ip4/192.0.2.1/udp/4001/quic-v1")]
     Address(String),
@@ -85,6 +88,16 @@ impl Hash {
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+impl FromStr for Hash {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok();
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(|| IdError::Hash(text.chars().take(64).collect()))
     }
 }
 

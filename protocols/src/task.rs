@@ -255,6 +255,15 @@ pub struct Run {
     pub wall_max: Option<Duration>,
 }
 
+/// A line that a guest logged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// 0 error, 1 warning, 2 information, 3 and more for debugging.
+    pub level: u8,
+    /// Its text; what is not UTF-8 is replaced.
+    pub text: String,
+}
+
 /// Why a module or a task is not run at all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {

@@ -95,6 +95,7 @@ fn compute() -> Vec<(&'static str, Compute, &'static [u8])> {
         ("Output", Compute::Output { job, place, part: 0, parts: 1 }, b"output"),
         ("Failed", Compute::Failed { job, lease: 7, reason: compute::Failure::Crashed }, b""),
         ("Cancel", Compute::Cancel { job, leases: vec![7] }, b""),
+        ("Log", Compute::Log { job, place }, b"2 hello\n"),
     ]
 }
 

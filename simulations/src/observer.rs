@@ -6,6 +6,7 @@ use crate::{
     timeline::Timeline,
 };
 use pangea::node::hub::HubIn;
+use pangea_compute::api::coordinator;
 use pangea_protocols::{PeerId, disk, net, time::Time, wire::Frame};
 use std::{
     collections::BTreeMap,
@@ -32,6 +33,8 @@ pub enum Sight<'a> {
     DiskSaid(&'a disk::Event),
     /// What actors tell the user.
     Hub(&'a HubIn),
+    /// What the coordinator tells the jobs driver.
+    Jobs(&'a coordinator::Out),
     /// What the run itself does: starts, crashes, faults, operations.
     Run(&'a What),
 }

@@ -221,6 +221,27 @@ pub enum Do {
     Remove { of: u32 },
     /// Give the operation up.
     Cancel { of: u32 },
+    /// Compute over so many chunks of so many bytes, each read `rounds` times.
+    Compute {
+        chunks: u32,
+        bytes: u64,
+        rounds: u16,
+        /// One result of all of them.
+        merge: bool,
+        checked: Checked,
+    },
+}
+
+/// How the results of a computation are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Checked {
+    /// One in ten is run again, after it was signed for.
+    Audited,
+    /// Three nodes must agree.
+    Agreed,
+    /// Not at all.
+    Believed,
 }
 
 fn fast() -> Profile {
@@ -394,6 +415,12 @@ pub enum Conduct {
     Forging,
     /// Damages the shards that it stores on others.
     Mangling,
+    /// Signs for wrong results of everything it computes; all such nodes agree on what is wrong.
+    Cheating,
+    /// Likewise, but of every fifth task only, by chance.
+    CheatingSometimes,
+    /// Likewise, but only after ten right results.
+    CheatingLate,
     /// An older version, which knows neither peer exchange nor have/want.
     Older,
 }

@@ -45,6 +45,7 @@ pub fn shrink(plan: Plan, trial: &mut impl Try) -> Plan {
 pub fn size(plan: &Plan) -> (usize, usize, u64, u64) {
     let bytes = plan.operations.iter().map(|operation| match operation.what {
         Do::Put { bytes, .. } => bytes,
+        Do::Compute { chunks, bytes, .. } => u64::from(chunks).saturating_mul(bytes),
         _ => 0,
     });
     (plan.nodes.len(), plan.operations.len() + plan.faults.len(), plan.end_ms, bytes.sum())
@@ -132,7 +133,7 @@ fn mend(plan: &mut Plan, before: &Plan) {
     plan.operations.retain(|operation| nodes.contains(&operation.node));
     let kept: BTreeSet<u32> = plan.operations.iter().map(|operation| operation.id).collect();
     plan.operations.retain(|operation| match operation.what {
-        Do::Put { .. } => true,
+        Do::Put { .. } | Do::Compute { .. } => true,
         Do::Get { of, .. } | Do::Remove { of } | Do::Cancel { of } => kept.contains(&of),
     });
     for fault in &mut plan.faults {
@@ -202,6 +203,9 @@ fn smaller_content(plan: &Plan) -> Plan {
     for operation in &mut small.operations {
         if let Do::Put { bytes, files, .. } = &mut operation.what {
             (*bytes, *files) = ((*bytes / 2).max(1), *files / 2);
+        }
+        if let Do::Compute { chunks, rounds, .. } = &mut operation.what {
+            (*chunks, *rounds) = ((*chunks / 2).max(1), (*rounds / 2).max(1));
         }
         if let Do::Get { range: Some([offset, length]), .. } = &mut operation.what {
             (*offset, *length) = (*offset / 2, *length / 2);

@@ -10,17 +10,23 @@ use crate::{
 };
 use bytes::Bytes;
 use pangea::{node::hub::HubIn, store::peers::PEERS_KEPT};
+use pangea_compute::api::coordinator;
 use pangea_kernel::{Draw, Port, Rejected, Seed};
 use pangea_peers::record::Record;
 use pangea_protocols::{
-    PeerId, disk,
+    Hash, PeerId, disk,
     net::{self, Class},
+    task::Ending,
     wire::{
         Frame, Message,
         fetch::Fetch,
         have::Have,
         store::{Refusal, Store},
     },
+};
+use pangea_sandbox::{
+    api as sandbox,
+    work::{Done, State as Ended},
 };
 use std::{
     cmp::Reverse,
@@ -31,6 +37,8 @@ use std::{
 
 /// How long a slowloris thinks before it answers.
 const STALL: Duration = Duration::from_secs(150);
+/// Right results of a node that begins to cheat late.
+const HONEST: u64 = 10;
 /// Frames of the past that a babbling node repeats.
 const BABBLE_MAX: usize = 32;
 
@@ -78,6 +86,8 @@ struct State {
     conduct: Option<Conduct>,
     draw: Draw,
     said: VecDeque<(PeerId, Frame)>,
+    /// Tasks that its sandbox has run to their ends.
+    computed: u64,
     saved: BTreeMap<PeerId, Record>,
     /// Records that are kept, as in the node store; a fifth more may be there for a while.
     saved_max: usize,
@@ -96,7 +106,8 @@ impl Tap {
     /// For one node that keeps the records of `saved_max` peers; `seed` is for its misbehaviour only.
     pub fn new(node: NodeId, observer: Observer, seed: &Seed, saved_max: usize) -> Self {
         let draw = seed.derive("conduct").derive(&node.to_string()).draw();
-        let state = State { conduct: None, draw, said: VecDeque::new(), saved: BTreeMap::new(), saved_max };
+        let state =
+            State { conduct: None, draw, said: VecDeque::new(), computed: 0, saved: BTreeMap::new(), saved_max };
         Self { node, observer, state: Arc::new(Mutex::new(state)) }
     }
 
@@ -184,6 +195,24 @@ impl Tap {
         })
     }
 
+    /// Between the workers of the sandbox and the sandbox: results.
+    pub fn sandbox(&self, actor: Port<sandbox::In>) -> Port<sandbox::In> {
+        let tap = self.clone();
+        Port::new(move |message| {
+            let cheats = tap.state().cheats(&message);
+            actor.send(if cheats { cheated(message) } else { message })
+        })
+    }
+
+    /// Between the coordinator and the jobs driver.
+    pub fn jobs(&self, driver: Port<coordinator::Out>) -> Port<coordinator::Out> {
+        let tap = self.clone();
+        Port::new(move |out| {
+            tap.observer.see(Some(tap.node), Sight::Jobs(&out));
+            driver.send(out)
+        })
+    }
+
     /// What the hub is in production.
     pub fn hub(&self) -> Port<HubIn> {
         let tap = self.clone();
@@ -256,6 +285,20 @@ impl Tap {
 }
 
 impl State {
+    /// Does the node lie about this result?
+    fn cheats(&mut self, message: &sandbox::In) -> bool {
+        if !matches!(message, sandbox::In::Worked(Done::Sliced { state: Ended::Ended { .. }, .. })) {
+            return false;
+        }
+        self.computed += 1;
+        match self.conduct {
+            Some(Conduct::Cheating) => true,
+            Some(Conduct::CheatingSometimes) => self.draw.below(5) == 0,
+            Some(Conduct::CheatingLate) => self.computed > HONEST,
+            _ => false,
+        }
+    }
+
     fn babble(&mut self, peer: PeerId, frame: Frame) -> Verdict {
         let at = usize::try_from(self.draw.below(self.said.len() as u64)).unwrap_or(0);
         let old = self.said.get(at).cloned();
@@ -268,6 +311,20 @@ impl State {
             _ => Verdict::Pass(frame),
         }
     }
+}
+
+/// Another output, and a receipt for it: the node will sign for it in good faith. All cheats tell the same lie.
+fn cheated(message: sandbox::In) -> sandbox::In {
+    let sandbox::In::Worked(Done::Sliced { task, lines, state: Ended::Ended { mut outcome, mut receipt } }) = message
+    else {
+        return message;
+    };
+    if let Ending::Output(bytes) = &outcome.ending {
+        let lie: Bytes = bytes.iter().map(|byte| !byte).chain([0]).collect::<Vec<u8>>().into();
+        receipt.output = Ok(Hash::of(&lie));
+        outcome.ending = Ending::Output(lie);
+    }
+    sandbox::In::Worked(Done::Sliced { task, lines, state: Ended::Ended { outcome, receipt } })
 }
 
 fn is_answer_to_get(frame: &Frame) -> bool {

@@ -6,6 +6,7 @@ use crate::{
     plan::{DiskFate, DiskFault, Node},
     record::NodeId,
     tap::Taps,
+    twins::jobs::Jobs,
 };
 use bytes::Bytes;
 use pangea::node::wiring::Actors;
@@ -56,6 +57,9 @@ pub trait Tier {
 
     /// How to speak to its actors; `None` if it does not run.
     fn actors(&self, node: NodeId) -> Option<Actors>;
+
+    /// What its user has computed; `None` if there is no such node.
+    fn jobs(&self, node: NodeId) -> Option<Jobs>;
 
     /// Makes a file that the node's user can store.
     fn write(&mut self, node: NodeId, path: PathBuf, bytes: Bytes);

@@ -150,7 +150,7 @@ pub(crate) async fn cat(session: &Session<'_>, args: CatArgs) -> Result<(), CliE
 }
 
 /// How writing to standard output ended.
-enum Written {
+pub(crate) enum Written {
     All,
     /// The reader has seen enough, as `head` does.
     Enough,
@@ -172,7 +172,7 @@ async fn stream(session: &Session<'_>, ticket: Ticket, only: Selection) -> Resul
     }
 }
 
-fn write_out(mut receiver: mpsc::Receiver<Bytes>, mut out: impl Write) -> io::Result<Written> {
+pub(crate) fn write_out(mut receiver: mpsc::Receiver<Bytes>, mut out: impl Write) -> io::Result<Written> {
     let mut write = || -> io::Result<()> {
         while let Some(bytes) = receiver.blocking_recv() {
             out.write_all(&bytes)?;

@@ -9,6 +9,7 @@
 //! | `catalog` | `ls`, `info` |
 //! | `peers` | `peers` |
 //! | `task` | `task`: needs no running node |
+//! | `job` | `job` |
 //! | `actor` | `actor`: plugins |
 //! | `top` | `top` |
 //! | `session` | the connection to the node, jobs and Ctrl-C |
@@ -26,6 +27,7 @@ mod catalog;
 pub mod error;
 mod fetch;
 pub(crate) mod format;
+mod job;
 mod local;
 mod node;
 mod output;
@@ -95,6 +97,7 @@ pub(crate) enum Command {
     Share(store::ShareArgs),
     Peers(peers::PeersArgs),
     Task(task::TaskArgs),
+    Job(job::JobArgs),
     Actor(actor::ActorArgs),
     Top(top::TopArgs),
     Id(node::IdArgs),
@@ -142,6 +145,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CliError> {
         }
         Command::Stop(_) => session::run(&global, output, async |session| node::stop(session).await),
         Command::Task(args) => task::task(&args, output),
+        Command::Job(args) => job::job(&global, args, output),
         Command::Actor(args) => actor::actor(args, &global, output),
         Command::Top(args) => session::run(&global, output, async |session| top::top(session, args).await),
         Command::Completions(args) => node::completions(&args, &mut Cli::command(), output),

@@ -4,7 +4,7 @@
 //! machine burns down; **full** bytes have all their receipts. The bar shows full as `█`, readable as `▒`. An object of
 //! one stripe is shown by its shards instead: `18/20 shards, readable since 12`.
 //!
-//! [`State`] and its rendering are pure; [`Display`] draws with indicatif on a terminal, prints a line every 10 % when
+//! [`State`] and its rendering are pure; [`Drawing`] draws with indicatif on a terminal, prints a line every 10 % when
 //! standard error goes elsewhere, JSON lines with `--json --progress`, and nothing with `--quiet`.
 
 use super::{format, output::Output};
@@ -147,7 +147,7 @@ impl State {
 }
 
 /// `full` of `total` as `█`, `done` beyond that as `▒`, the rest as `·`. A cell is filled only when it is reached.
-fn bar(done: u64, full: u64, total: u64) -> String {
+pub(crate) fn bar(done: u64, full: u64, total: u64) -> String {
     let cells = |amount: u64| match total {
         0 => BAR_CELLS,
         total => (u128::from(amount.min(total)) * BAR_CELLS as u128 / u128::from(total)) as usize,
@@ -167,41 +167,46 @@ enum Drawn {
     Nothing,
 }
 
-/// Shows the progress of one job.
-pub(crate) struct Display {
-    state: State,
+/// Draws the progress of one job, whatever it consists of.
+pub(crate) struct Drawing {
     drawn: Drawn,
     started: Instant,
 }
 
-impl Display {
-    pub(crate) fn new(output: &Output, kind: Kind, bytes: Option<u64>) -> Self {
-        let drawn = match (kind, output.json_progress, output.quiet || output.json) {
-            (Kind::Silent, ..) => Drawn::Nothing,
+impl Drawing {
+    /// `message` is shown until there is progress.
+    pub(crate) fn new(output: &Output, silent: bool, message: &'static str) -> Self {
+        let drawn = match (silent, output.json_progress, output.quiet || output.json) {
+            (true, ..) => Drawn::Nothing,
             (_, true, _) => Drawn::Json,
             (_, _, true) => Drawn::Nothing,
-            _ if std::io::stderr().is_terminal() => Drawn::Bar(progress_bar(output)),
+            _ if std::io::stderr().is_terminal() => Drawn::Bar(progress_bar(output, message)),
             _ => Drawn::Log { next: LOG_STEP_PERCENT },
         };
         #[allow(clippy::disallowed_methods, reason = "speed is shown to a person; no core sees this clock")]
         let started = Instant::now();
-        Self { state: State::new(kind).expecting(bytes), drawn, started }
+        Self { drawn, started }
     }
 
-    pub(crate) fn on_news(&mut self, news: &News) {
-        self.state.on_news(news);
+    /// Shows what there is now: as a line for people or as JSON, both given the time since the start.
+    pub(crate) fn show(
+        &mut self,
+        percent: Option<u64>,
+        line: impl FnOnce(Duration) -> String,
+        json: impl FnOnce(Duration) -> Option<serde_json::Value>,
+    ) {
         let elapsed = self.started.elapsed();
         match &mut self.drawn {
-            Drawn::Bar(bar) => bar.set_message(self.state.render(elapsed)),
+            Drawn::Bar(bar) => bar.set_message(line(elapsed)),
             Drawn::Log { next } => {
-                if let Some(percent) = self.state.percent().filter(|percent| percent >= next) {
+                if let Some(percent) = percent.filter(|percent| *percent >= *next) {
                     *next = percent / LOG_STEP_PERCENT * LOG_STEP_PERCENT + LOG_STEP_PERCENT;
-                    eprintln_quietly(&self.state.render(elapsed));
+                    eprintln_quietly(&line(elapsed));
                 }
             }
             Drawn::Json => {
-                if let News::Event(JobEvent::Progress { .. }) = news {
-                    eprintln_quietly(&self.state.json(elapsed).to_string());
+                if let Some(json) = json(elapsed) {
+                    eprintln_quietly(&json.to_string());
                 }
             }
             Drawn::Nothing => {}
@@ -215,13 +220,37 @@ impl Display {
     }
 }
 
-fn progress_bar(output: &Output) -> ProgressBar {
+/// Shows the progress of a put or a get.
+pub(crate) struct Display {
+    state: State,
+    drawing: Drawing,
+}
+
+impl Display {
+    pub(crate) fn new(output: &Output, kind: Kind, bytes: Option<u64>) -> Self {
+        let drawing = Drawing::new(output, kind == Kind::Silent, "looking for peers");
+        Self { state: State::new(kind).expecting(bytes), drawing }
+    }
+
+    pub(crate) fn on_news(&mut self, news: &News) {
+        self.state.on_news(news);
+        let (state, is_progress) = (&self.state, matches!(news, News::Event(JobEvent::Progress { .. })));
+        let json = |elapsed| is_progress.then(|| state.json(elapsed));
+        self.drawing.show(state.percent(), |elapsed| state.render(elapsed), json);
+    }
+
+    pub(crate) fn finish(self) {
+        self.drawing.finish();
+    }
+}
+
+fn progress_bar(output: &Output, message: &'static str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let template = if output.colors_err() { "{spinner:.cyan} {wide_msg}" } else { "{spinner} {wide_msg}" };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    bar.set_message("looking for peers");
+    bar.set_message(message);
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
 }

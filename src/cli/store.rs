@@ -139,10 +139,15 @@ impl PutArgs {
     }
 }
 
+/// What the settings say of puts.
+pub(crate) fn settings(session: &Session<'_>) -> Result<config::Put, CliError> {
+    Ok(Layers::from_file(session.home.config_file())?.environment(std::env::vars())?.config()?.put)
+}
+
 pub(crate) async fn put(session: &Session<'_>, args: PutArgs) -> Result<(), CliError> {
     let redundancy = args.redundancy()?;
     let (source, input) = args.source()?;
-    let settings = Layers::from_file(session.home.config_file())?.environment(std::env::vars())?.config()?.put;
+    let settings = settings(session)?;
     let bytes = length(&args.path);
     let lease = args.lease.unwrap_or(settings.lease.0);
     let put = Put { source, redundancy, profile: args.profile(&settings), lease };
@@ -186,7 +191,7 @@ async fn feed_while<T>(
 }
 
 /// `Err(None)` means that the node takes no more.
-async fn feed_all(mut input: Input, feed: Feed) -> Result<(), Option<CliError>> {
+pub(crate) async fn feed_all(mut input: Input, feed: Feed) -> Result<(), Option<CliError>> {
     while let Some(bytes) = input.recv().await {
         let bytes = bytes.map_err(|error| Some(CliError::io("cannot read the input", &error)))?;
         feed.write(&bytes).await.map_err(|_| None)?;
@@ -195,11 +200,11 @@ async fn feed_all(mut input: Input, feed: Feed) -> Result<(), Option<CliError>> 
 }
 
 /// What is read, in order; after an error there is nothing more.
-type Input = mpsc::Receiver<io::Result<Bytes>>;
+pub(crate) type Input = mpsc::Receiver<io::Result<Bytes>>;
 
 /// Standard input cannot be read without blocking: a thread of its own does it, which ends with the process if nothing
 /// comes any more.
-fn read_in_thread(mut input: impl Read + Send + 'static) -> Result<Input, CliError> {
+pub(crate) fn read_in_thread(mut input: impl Read + Send + 'static) -> Result<Input, CliError> {
     let (sender, receiver) = mpsc::channel(2);
     let read = move || {
         loop {

@@ -210,6 +210,21 @@ fn prepare(bytes: &Bytes) -> Result<(Workshop, Hash, Capabilities), CliError> {
     }
 }
 
+/// What a job needs of a module: that it runs at all, and imports only what every task is granted.
+pub(crate) fn check_for_job(module: &Bytes) -> Result<(), CliError> {
+    let (_, _, imports) = prepare(module)?;
+    let granted = pangea_compute::worker::granted();
+    match imports.iter().find(|import| !granted.has(*import)) {
+        None => Ok(()),
+        Some(import) => {
+            let text = format!("the module imports `{}`, which a task of a job is not granted", import.name());
+            let help =
+                format!("there are {} only: what is computed must follow from the input", names(granted).join(", "));
+            Err(CliError::new(ErrorKind::Denied, text).help(help))
+        }
+    }
+}
+
 fn refused(refusal: &Refusal) -> CliError {
     match refusal {
         Refusal::NotGranted { needed, .. } => CliError::new(ErrorKind::Denied, refusal.to_string())
@@ -236,7 +251,7 @@ fn log(line: &Line, output: &Output) {
 }
 
 /// WebAssembly, or its text format in a file that ends in `.wat`.
-fn read_module(path: &Path) -> Result<Bytes, CliError> {
+pub(crate) fn read_module(path: &Path) -> Result<Bytes, CliError> {
     let bytes = read(path)?;
     if path.extension().is_none_or(|extension| extension != "wat") {
         return Ok(bytes);

@@ -5,12 +5,16 @@
 
 use super::{
     CHUNK_BYTES_MAX, ControlError, address,
+    computations::Computations,
     decode::{self, DecodeError, NewsPage},
     encode, plugins,
     server::network,
     view::{PeerView, StatusView},
 };
-use crate::node::handle::{Get, News, Put};
+use crate::{
+    drivers::jobs::handle::File,
+    node::handle::{Get, News, Put},
+};
 use bytes::Bytes;
 use capnp::message::ReaderOptions;
 use capnp_rpc::{Disconnector, RpcSystem, rpc_twoparty_capnp::Side};
@@ -58,7 +62,7 @@ pub struct Feed {
     sink: byte_sink::Client,
 }
 
-fn lost(error: capnp::Error) -> JobError {
+pub(super) fn lost(error: capnp::Error) -> JobError {
     match error.kind {
         capnp::ErrorKind::Disconnected => {
             let message = "the node closed the connection: it is stopping, or too many clients are connected";
@@ -68,13 +72,15 @@ fn lost(error: capnp::Error) -> JobError {
     }
 }
 
-fn strange(error: DecodeError) -> JobError {
+pub(super) fn strange(error: DecodeError) -> JobError {
     let advice = "are the node and this program the same version?";
     JobError::new(ErrorKind::Failed, format!("the node's answer cannot be understood ({error}): {advice}"))
 }
 
 /// The value of an answer, or the failure it tells.
-fn open<'a, T: capnp::traits::Owned>(answer: capnp::Result<answer::Reader<'a, T>>) -> Result<T::Reader<'a>, JobError> {
+pub(super) fn open<'a, T: capnp::traits::Owned>(
+    answer: capnp::Result<answer::Reader<'a, T>>,
+) -> Result<T::Reader<'a>, JobError> {
     match answer.map_err(lost)?.which().map_err(|error| strange(error.into()))? {
         answer::Ok(value) => value.map_err(|error| strange(error.into())),
         answer::Failed(failure) => {
@@ -268,6 +274,17 @@ impl Client {
         ask!(self.control.metrics_request(), |text| Ok(text.to_str().map_err(|e| strange(e.into()))?.to_owned()))
     }
 
+    /// Jobs of WebAssembly.
+    pub async fn computations(&self) -> Result<Computations, JobError> {
+        ask!(self.control.computations_request(), |computations| Ok(Computations::new(computations)))
+    }
+
+    /// Reads a file of a computation; what comes of it goes to `to`, in order. Ends after the last byte was taken.
+    pub async fn read_computation(&self, name: &str, file: File, to: mpsc::Sender<Bytes>) -> Result<(), JobError> {
+        let computations = self.computations().await?;
+        computations.read_to(name, file, capnp_rpc::new_client(Receiving { to })).await
+    }
+
     /// Runs a plugin, or replaces the one of that name; returns it, and the version that it replaced.
     pub async fn install_plugin(&self, package: &Package) -> Result<(View, Option<String>), JobError> {
         let mut request = self.control.install_plugin_request();
@@ -346,6 +363,10 @@ impl RemoteJob {
 }
 
 impl Feed {
+    pub(super) fn new(sink: byte_sink::Client) -> Self {
+        Self { sink }
+    }
+
     /// Sends bytes; returns when more can be taken. When it fails, the job's last news tells why.
     pub async fn write(&self, bytes: &[u8]) -> Result<(), JobError> {
         for chunk in bytes.chunks(CHUNK_BYTES_MAX) {

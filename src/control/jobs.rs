@@ -171,7 +171,7 @@ impl job::Server for JobServer {
 }
 
 /// Streaming calls have no results, so their failures are exceptions; the job's news have the structured form.
-fn exception(error: JobError) -> capnp::Error {
+pub(super) fn exception(error: JobError) -> capnp::Error {
     capnp::Error::failed(error.message)
 }
 

@@ -17,6 +17,7 @@
 
 pub mod address;
 pub mod client;
+pub mod computations;
 mod decode;
 mod encode;
 mod jobs;

@@ -7,7 +7,7 @@
 //! [`JOBS_PER_CONNECTION_MAX`](super::JOBS_PER_CONNECTION_MAX) jobs each, messages of at most [`MESSAGE_WORDS_MAX`].
 
 use super::{CONNECTIONS_MAX, ControlError, STREAM_WINDOW_BYTES, jobs::Canceller, service::Service};
-use crate::node::NodeHandle;
+use crate::{drivers::jobs::JobsHandle, node::NodeHandle};
 use capnp::message::ReaderOptions;
 use capnp_rpc::{RpcSystem, rpc_twoparty_capnp::Side, twoparty};
 use pangea_protocols::generated::control_capnp::control;
@@ -56,7 +56,7 @@ pub struct ControlServer {
 ///
 /// # Errors
 /// [`ControlError`] if the socket cannot be made; nothing runs then.
-pub fn serve(socket: &Path, node: NodeHandle) -> Result<ControlServer, ControlError> {
+pub fn serve(socket: &Path, node: NodeHandle, jobs: JobsHandle) -> Result<ControlServer, ControlError> {
     let listener = bind(socket)?;
     let fail = |action| ControlError::io(action, socket);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -68,7 +68,7 @@ pub fn serve(socket: &Path, node: NodeHandle) -> Result<ControlServer, ControlEr
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("pangea-control".into())
-        .spawn(move || run(&runtime, listener, node, stopped))
+        .spawn(move || run(&runtime, listener, &node, &jobs, stopped))
         .map_err(fail("start a thread for"))?;
     Ok(ControlServer { stop: Some(stop), thread: Some(thread), socket: socket.to_owned(), retired: false })
 }
@@ -130,20 +130,26 @@ fn bind_private(path: &Path) -> io::Result<StdListener> {
     Ok(StdListener::from(OwnedFd::from(socket)))
 }
 
-fn run(runtime: &Runtime, listener: UnixListener, node: NodeHandle, stopped: oneshot::Receiver<()>) {
+fn run(
+    runtime: &Runtime,
+    listener: UnixListener,
+    node: &NodeHandle,
+    jobs: &JobsHandle,
+    stopped: oneshot::Receiver<()>,
+) {
     LocalSet::new().block_on(runtime, async {
         let (canceller, cancelling) = Canceller::new(node.clone());
         tokio::task::spawn_local(cancelling);
         // Dropped with its connections at the end. Their jobs need no cancelling then: the node stops.
         let mut connections = JoinSet::new();
         tokio::select! {
-            () = accept(&listener, &mut connections, &node, &canceller) => {}
+            () = accept(&listener, &mut connections, || Service::new(node.clone(), jobs.clone(), canceller.clone())) => {}
             _ = stopped => {}
         }
     });
 }
 
-async fn accept(listener: &UnixListener, connections: &mut JoinSet<()>, node: &NodeHandle, canceller: &Canceller) {
+async fn accept(listener: &UnixListener, connections: &mut JoinSet<()>, service: impl Fn() -> Service) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -151,7 +157,7 @@ async fn accept(listener: &UnixListener, connections: &mut JoinSet<()>, node: &N
                     tracing::warn!(max = CONNECTIONS_MAX, "control client refused: too many");
                 }
                 Ok((stream, _)) if is_allowed(&stream) => {
-                    connections.spawn_local(converse(stream, Service::new(node.clone(), canceller.clone())));
+                    connections.spawn_local(converse(stream, service()));
                 }
                 Ok(_) => tracing::warn!("control client refused: it belongs to another user"),
                 Err(error) => {

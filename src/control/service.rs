@@ -1,15 +1,18 @@
 //! Each call of the schema's `Control`, answered by asking the node.
 
 use super::{
-    JOBS_PER_CONNECTION_MAX, LIST_PAGE, decode,
+    JOBS_PER_CONNECTION_MAX, LIST_PAGE, computations, decode,
     decode::DecodeError,
     encode,
     jobs::{Canceller, FeedServer, JobServer, Slots, stream_out},
     plugins,
 };
-use crate::node::{
-    NodeHandle,
-    handle::{Get, Job, Put},
+use crate::{
+    drivers::jobs::JobsHandle,
+    node::{
+        NodeHandle,
+        handle::{Get, Job, Put},
+    },
 };
 use bytes::Bytes;
 use pangea_ces::api::Selection;
@@ -28,6 +31,7 @@ use tokio::sync::oneshot;
 /// What one client may call.
 pub(super) struct Service {
     node: NodeHandle,
+    computations: JobsHandle,
     canceller: Canceller,
     slots: Slots,
 }
@@ -35,7 +39,7 @@ pub(super) struct Service {
 type Answer<'a, T> = answer::Builder<'a, T>;
 
 /// What a client sent makes no sense: its user is told, the connection stays.
-fn bad(error: DecodeError) -> JobError {
+pub(super) fn bad(error: DecodeError) -> JobError {
     JobError::new(ErrorKind::Usage, error.to_string())
 }
 
@@ -44,7 +48,7 @@ fn broken(error: capnp::Error) -> JobError {
 }
 
 /// Fills `answer` with the result of a call.
-fn respond<T: capnp::traits::Owned, R>(
+pub(super) fn respond<T: capnp::traits::Owned, R>(
     answer: Answer<'_, T>,
     result: Result<R, JobError>,
     fill: impl FnOnce(Answer<'_, T>, R) -> capnp::Result<()>,
@@ -58,7 +62,10 @@ fn respond<T: capnp::traits::Owned, R>(
     }
 }
 
-fn respond_nothing(answer: Answer<'_, schema::nothing::Owned>, result: Result<(), JobError>) -> capnp::Result<()> {
+pub(super) fn respond_nothing(
+    answer: Answer<'_, schema::nothing::Owned>,
+    result: Result<(), JobError>,
+) -> capnp::Result<()> {
     respond(answer, result, |answer, ()| {
         answer.init_ok();
         Ok(())
@@ -66,8 +73,8 @@ fn respond_nothing(answer: Answer<'_, schema::nothing::Owned>, result: Result<()
 }
 
 impl Service {
-    pub(super) fn new(node: NodeHandle, canceller: Canceller) -> Self {
-        Self { node, canceller, slots: Slots::default() }
+    pub(super) fn new(node: NodeHandle, computations: JobsHandle, canceller: Canceller) -> Self {
+        Self { node, computations, canceller, slots: Slots::default() }
     }
 
     async fn start_put(
@@ -288,6 +295,17 @@ impl control::Server for Service {
     async fn metrics(self: Rc<Self>, _: control::MetricsParams, mut to: control::MetricsResults) -> capnp::Result<()> {
         let result = self.node.metrics().await;
         respond(to.get().init_answer(), result, |mut answer, text| answer.set_ok(text.as_str()))
+    }
+
+    async fn computations(
+        self: Rc<Self>,
+        _: control::ComputationsParams,
+        mut to: control::ComputationsResults,
+    ) -> capnp::Result<()> {
+        let service = computations::Service(self.computations.clone());
+        respond(to.get().init_answer(), Ok(service), |mut answer, service| {
+            answer.set_ok(capnp_rpc::new_client::<schema::computations::Client, _>(service))
+        })
     }
 
     async fn shutdown(

@@ -5,4 +5,6 @@ pub mod cpu;
 pub mod disk;
 pub mod files;
 pub mod guests;
+pub mod jobs;
 pub mod network;
+pub mod sandbox;

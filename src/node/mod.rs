@@ -19,7 +19,9 @@ use crate::{
         disk::{self, Disk},
         files::{FilesDriver, FilesHandle},
         guests::GuestsDriver,
+        jobs::{JobsDriver, JobsError, JobsHandle},
         network::{self, NetworkConfig, NetworkHandle},
+        sandbox::SandboxThreads,
     },
     home::{Home, HomeError, HomeLock},
     identity::{Identity, IdentityError, entropy},
@@ -33,6 +35,7 @@ use extensions::{
 use hub::{About, Hub, HubIn};
 use pangea_ces::Ces;
 use pangea_chunks::ChunkStore;
+use pangea_compute::{Coordinator, Worker, worker};
 use pangea_kernel::{
     Core, Port, Rejected, Seed,
     actix_host::{ActixHost, ActorThread, ActorThreadError, HostConfig},
@@ -40,6 +43,7 @@ use pangea_kernel::{
 use pangea_peers::{PeerManager, api as peers};
 use pangea_plugins::{Plugins, extension};
 use pangea_protocols::{Address, PeerId, net};
+use pangea_sandbox::{Sandbox, pass, sandbox};
 use pangea_transfer::{download::Downloader, upload::Uploader};
 use std::{
     io,
@@ -53,6 +57,8 @@ use wiring::{Actors, Cores, Drivers, Mailboxes};
 const HUB_QUEUE_MAX: usize = 8192;
 /// Places of it that only news may take without which a job or its user would wait for ever.
 const HUB_QUEUE_RESERVED: usize = 1024;
+/// Bytes of compiled modules that are kept.
+const MODULES_BYTES: u64 = 256 << 20;
 /// Threads for sockets and the hub.
 const NETWORK_THREADS: usize = 2;
 /// Threads that look at folders for plugins; they are there when they are needed.
@@ -83,6 +89,9 @@ pub enum StartError {
     /// Its actors.
     #[error(transparent)]
     Actors(#[from] ActorThreadError),
+    /// What its user has had computed.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     /// An actor that was added to it.
     #[error(transparent)]
     Native(#[from] NativeError),
@@ -100,6 +109,9 @@ pub struct Node {
     disk: Disk,
     files: FilesHandle,
     cpu: CpuPool,
+    sandbox: SandboxThreads,
+    jobs: JobsDriver,
+    jobs_handle: JobsHandle,
     guests: GuestsDriver,
     store: StoreThread,
     runtime: Runtime,
@@ -116,6 +128,9 @@ struct Started {
     disk: Disk,
     files: FilesHandle,
     cpu: CpuPool,
+    sandbox: SandboxThreads,
+    jobs: JobsDriver,
+    jobs_handle: JobsHandle,
     guests: GuestsDriver,
 }
 
@@ -146,6 +161,15 @@ impl Builder {
     pub fn start(self) -> Result<Node, StartError> {
         let natives = self.natives.into_iter().collect::<Result<_, _>>()?;
         Node::start_with(&self.home, &self.config, natives)
+    }
+
+    /// Runs the node in the foreground as `pangea node` does: with its control API, until a signal or `pangea stop`.
+    ///
+    /// # Errors
+    /// It could not start, or an actor failed too often.
+    pub fn run(self) -> Result<(), RunError> {
+        let home = self.home.clone();
+        run::run_built(&home, false, || self.start())
     }
 }
 
@@ -200,7 +224,8 @@ impl Node {
             natives,
         };
         let (actors, wired) = ActorThread::start(hosting, move |host| starter.wire(host))?;
-        let (ports, Started { network, network_port, disk, files, cpu, guests }) = wired?;
+        let (ports, drivers) = wired?;
+        let Started { network, network_port, disk, files, cpu, sandbox, jobs, jobs_handle, guests } = drivers;
         Self::greet(&ports, &store, config);
         let about = About {
             peer: identity.peer(),
@@ -225,6 +250,9 @@ impl Node {
             disk,
             files,
             cpu,
+            sandbox,
+            jobs,
+            jobs_handle,
             guests,
             store,
             runtime,
@@ -249,6 +277,11 @@ impl Node {
     /// Asks this node.
     pub fn handle(&self) -> &NodeHandle {
         &self.handle
+    }
+
+    /// Asks for computations.
+    pub fn jobs(&self) -> &JobsHandle {
+        &self.jobs_handle
     }
 
     /// Who this is.
@@ -276,7 +309,7 @@ impl Node {
 
     /// Stops everything: peers are told, the disk is synced, threads are joined.
     pub fn stop(self) {
-        let Self { handle, network, actors, disk, files, cpu, guests, store, runtime, .. } = self;
+        let Self { handle, network, actors, disk, files, cpu, guests, sandbox, jobs, store, runtime, .. } = self;
         runtime.block_on(async {
             if tokio::time::timeout(DRAIN_WITHIN, handle.drain_extensions()).await.is_err() {
                 tracing::warn!("not every plugin has saved what it knows in time");
@@ -289,6 +322,8 @@ impl Node {
         }
         files.shutdown();
         cpu.join();
+        sandbox.join();
+        jobs.stop();
         guests.join();
         disk.close();
         store.close();
@@ -320,6 +355,10 @@ impl Starter {
         )?;
         let (files_port, files) = FilesDriver::start(files_in.map(pangea_ces::api::In::Files), Default::default())?;
         let (cpu, cpu_port) = CpuPool::start(cpu_threads(), ces)?;
+        let threads = cpu_threads();
+        let worked = actors.sandbox.clone();
+        let (sandbox, sandbox_port) = SandboxThreads::start(threads, MODULES_BYTES, worked)?;
+        let (jobs, jobs_handle, jobs_port) = JobsDriver::start(&self.home.jobs_dir(), actors.coordinator.clone())?;
         let called = actors.extensions.plugins.map(pangea_plugins::api::In::Guest);
         let (guests, guests_port) = GuestsDriver::start(GUEST_THREADS, called)?;
         let (network, network_port) = self.start_network(mailboxes.network_events(self.hub.clone()))?;
@@ -328,12 +367,15 @@ impl Starter {
             disk: disk_port,
             files: files_port,
             cpu: cpu_port,
+            sandbox: sandbox_port,
+            jobs: jobs_port,
             hub: self.hub.clone(),
             guests: guests_port,
             desk: self.desk.clone(),
         };
         mailboxes.start(host, self.identity.peer(), drivers, Recipe { identity: self.identity, config: self.config });
-        Ok((actors, Started { network, network_port, disk, files, cpu, guests }))
+        let started = Started { network, network_port, disk, files, cpu, sandbox, jobs, jobs_handle, guests };
+        Ok((actors, started))
     }
 
     /// The network lives on the network threads; this thread waits for its start.
@@ -396,6 +438,22 @@ impl Cores for Recipe {
 
     fn downloads(&self) -> Downloader {
         Downloader::new()
+    }
+
+    fn coordinator(&self) -> Coordinator {
+        let key = self.identity.signing_key().clone();
+        Coordinator::new(self.identity.peer(), key, pass::VERSION, Default::default())
+    }
+
+    fn worker(&self) -> Worker {
+        let slots = u16::try_from(cpu_threads()).unwrap_or(u16::MAX);
+        let limits = worker::Limits { slots, ..worker::Limits::default() };
+        Worker::new(self.identity.peer(), self.identity.signing_key().clone(), limits)
+    }
+
+    fn sandbox(&self) -> Sandbox {
+        let slices_max = cpu_threads();
+        Sandbox::new(sandbox::Config { slices_max, running_max: 4 * slices_max, ..sandbox::Config::default() })
     }
 
     fn plugins(&self) -> Plugins {

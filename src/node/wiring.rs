@@ -9,6 +9,10 @@
 //!                                               ⇅
 //!                                             disk
 //!
+//!   jobs  ⇄  coordinator  ⇄  peers, network             worker: of this node and of others
+//!                 ⇅                                       ⇅
+//!               worker    ⇄  sandbox  ⇄  sandbox workers  network
+//!
 //!   plugins, native actors ⇄ network, guests' threads, desk (node store, objects, control API)
 //! ```
 //!
@@ -22,6 +26,10 @@ use super::{
 };
 use pangea_ces::{Ces, api as ces};
 use pangea_chunks::{ChunkStore, api as chunks};
+use pangea_compute::{
+    Coordinator, Worker,
+    api::{News, coordinator, worker},
+};
 use pangea_kernel::{Host, Options, Port, Rejected, Slot, planted};
 use pangea_peers::{PeerManager, api as peers};
 use pangea_plugins::{Plugins, api as plugins, extension};
@@ -30,7 +38,12 @@ use pangea_protocols::{
     job::{ErrorKind, JobError, JobEvent},
     net::{self, Class},
     peers::Report,
+    task::Refusal,
     wire::{Frame, Message, extension::Name, fetch::Fetch, have::Have, store::Store},
+};
+use pangea_sandbox::{
+    Sandbox, api as sandbox,
+    work::{Done, State, Work as SandboxWork},
 };
 use pangea_transfer::{
     api::{download, upload},
@@ -48,10 +61,16 @@ pub const PEERS: &str = "peers";
 pub const UPLOADS: &str = "uploads";
 /// Name of the downloader.
 pub const DOWNLOADS: &str = "downloads";
+/// Name of the coordinator of computations.
+pub const COORDINATOR: &str = "coordinator";
+/// Name of the worker for computations.
+pub const WORKER: &str = "worker";
+/// Name of the sandbox.
+pub const SANDBOX: &str = "sandbox";
 /// Name of the plugins actor.
 pub const PLUGINS: &str = "plugins";
 /// Names that no actor which is added to a node may have.
-const OURS: [&str; 6] = [CES, CHUNKS, PEERS, UPLOADS, DOWNLOADS, PLUGINS];
+const OURS: [&str; 9] = [CES, CHUNKS, PEERS, UPLOADS, DOWNLOADS, COORDINATOR, WORKER, SANDBOX, PLUGINS];
 
 /// Frames of peers that may wait in one mailbox, each with up to 1 MiB. Beyond it peers wait, by flow control. The rest
 /// of the mailbox is for what this node's actors say to each other, which no flood of frames can crowd out.
@@ -64,6 +83,9 @@ pub struct Mailboxes<H: Host> {
     peers: H::Slot<PeerManager>,
     uploads: H::Slot<Uploader>,
     downloads: H::Slot<Downloader>,
+    coordinator: H::Slot<Coordinator>,
+    worker: H::Slot<Worker>,
+    sandbox: H::Slot<Sandbox>,
     plugins: H::Slot<Plugins>,
     natives: Vec<Mounted<H>>,
 }
@@ -81,6 +103,12 @@ pub struct Actors {
     pub uploads: Port<upload::In>,
     /// Gets and removals.
     pub downloads: Port<download::In>,
+    /// Computations of this node's user.
+    pub coordinator: Port<coordinator::In>,
+    /// Computations for others, and for this node.
+    pub worker: Port<worker::In>,
+    /// Runs WebAssembly.
+    pub sandbox: Port<sandbox::In>,
     /// Plugins, and actors that were added to the node.
     pub extensions: Extensions,
 }
@@ -96,6 +124,10 @@ pub struct Drivers {
     pub files: Port<files::Command>,
     /// Worker threads.
     pub cpu: Port<pangea_ces::work::Work>,
+    /// Where WebAssembly runs.
+    pub sandbox: Port<pangea_sandbox::work::Work>,
+    /// Inputs and results of computations; takes what the coordinator emits for them.
+    pub jobs: Port<coordinator::Out>,
     /// Jobs and answers for the control API.
     pub hub: Port<HubIn>,
     /// Threads that call plugins.
@@ -116,6 +148,12 @@ pub trait Cores: Clone + Send + 'static {
     fn uploads(&self) -> Uploader;
     /// A fresh downloader.
     fn downloads(&self) -> Downloader;
+    /// A fresh coordinator.
+    fn coordinator(&self) -> Coordinator;
+    /// A fresh worker.
+    fn worker(&self) -> Worker;
+    /// A fresh sandbox.
+    fn sandbox(&self) -> Sandbox;
     /// A fresh plugins actor.
     fn plugins(&self) -> Plugins;
 }
@@ -131,6 +169,9 @@ impl<H: Host + 'static> Mailboxes<H> {
             peers: host.slot(PEERS, Options::default()),
             uploads: host.slot(UPLOADS, roomy),
             downloads: host.slot(DOWNLOADS, roomy),
+            coordinator: host.slot(COORDINATOR, roomy),
+            worker: host.slot(WORKER, roomy),
+            sandbox: host.slot(SANDBOX, Options { recorded_events: 16, ..Options::default() }),
             plugins: host.slot(PLUGINS, roomy),
             natives: Vec::new(),
         }
@@ -157,6 +198,9 @@ impl<H: Host + 'static> Mailboxes<H> {
             peers: self.peers.port_up_to(waiting),
             uploads: self.uploads.port_up_to(waiting),
             downloads: self.downloads.port_up_to(waiting),
+            coordinator: self.coordinator.port_up_to(waiting),
+            worker: self.worker.port_up_to(waiting),
+            sandbox: self.sandbox.port_up_to(waiting),
             extensions: Extensions::new(
                 self.plugins.port(),
                 self.plugins.port_up_to(FRAMES_WAITING_MAX),
@@ -189,6 +233,12 @@ impl<H: Host + 'static> Mailboxes<H> {
         host.start(self.uploads, move || c.uploads(), move |out| r.on_uploads(out));
         let (r, c) = (routes.clone(), cores.clone());
         host.start(self.downloads, move || c.downloads(), move |out| r.on_downloads(out));
+        let (r, c) = (routes.clone(), cores.clone());
+        host.start(self.coordinator, move || c.coordinator(), move |out| r.on_coordinator(out));
+        let (r, c) = (routes.clone(), cores.clone());
+        host.start(self.worker, move || c.worker(), move |out| r.on_worker(out));
+        let (r, c) = (routes.clone(), cores.clone());
+        host.start(self.sandbox, move || c.sandbox(), move |out| r.on_sandbox(out));
         let r = routes.clone();
         host.start(self.plugins, move || cores.plugins(), move |out| r.on_plugins(out));
         for native in self.natives {
@@ -202,7 +252,11 @@ impl<H: Host + 'static> Mailboxes<H> {
 const TO_NOBODY: u64 = 0;
 const TO_UPLOADS: u64 = 1;
 const TO_DOWNLOADS: u64 = 2;
+const TO_COORDINATOR: u64 = 3;
 const TAG_BITS: u32 = 2;
+/// Whose request for candidates it is: the low bit of its number.
+const FOR_UPLOADS: u64 = 0;
+const FOR_COORDINATOR: u64 = 1;
 
 /// All routes. Cloned into every outlet.
 #[derive(Clone)]
@@ -259,6 +313,7 @@ impl Routes {
     fn on_uploads(&self, out: upload::Out) {
         match out {
             upload::Out::Candidates { request, count, bytes, exclude } => {
+                let request = request << 1 | FOR_UPLOADS;
                 self.peers(peers::In::Candidates { request, count, bytes, exclude });
             }
             upload::Out::Encode { job, source, k, m, profile } => {
@@ -312,6 +367,55 @@ impl Routes {
         }
     }
 
+    fn on_coordinator(&self, out: coordinator::Out) {
+        use coordinator::Out;
+        match out {
+            Out::Send { peer, tag, class, frame } => {
+                self.send_tagged(peer, tag << TAG_BITS | TO_COORDINATOR, class, frame);
+            }
+            Out::Candidates { request, count, exclude } => {
+                let request = request << 1 | FOR_COORDINATOR;
+                self.peers(peers::In::Candidates { request, count, bytes: 0, exclude });
+            }
+            Out::Report { peer, report } => self.peers(peers::In::Report { peer, report }),
+            Out::Trace { .. } | Out::Log { .. } | Out::News { news: News::Progress(_) | News::Queued { .. }, .. } => {
+                counted("jobs", self.drivers.jobs.send(out));
+            }
+            Out::Began => counted("jobs", self.drivers.jobs.send(out)),
+            Out::Want { job, .. } | Out::Save { job, .. } | Out::Forget { job } | Out::News { job, .. } => {
+                if self.drivers.jobs.send(out).is_err() {
+                    let reason = "the node is overloaded: run fewer jobs at once".to_owned();
+                    counted("coordinator", self.actors.coordinator.send(coordinator::In::InputFailed { job, reason }));
+                }
+            }
+        }
+    }
+
+    fn on_worker(&self, out: worker::Out) {
+        match out {
+            worker::Out::Send { peer, class, frame, .. } => self.send(peer, class, frame),
+            worker::Out::Install { module, bytes } => self.sandbox(sandbox::In::Install { module, bytes }),
+            worker::Out::Run(run) => self.sandbox(sandbox::In::Run(run)),
+            worker::Out::Cancel { task } => self.sandbox(sandbox::In::Cancel { task }),
+            worker::Out::Report { peer, report } => self.peers(peers::In::Report { peer, report }),
+        }
+    }
+
+    fn on_sandbox(&self, out: sandbox::Out) {
+        use sandbox::Out;
+        let message = match out {
+            Out::Work(work) => return self.work(work),
+            Out::Began => worker::In::Began,
+            Out::Installed { module, result } => worker::In::Installed { module, result },
+            Out::Done { task, outcome, receipt, .. } => worker::In::Done { task, outcome, receipt },
+            Out::Refused { task, refusal } => worker::In::Refused { task, refusal },
+            Out::Stopped { task, why: sandbox::Stop::Late } => worker::In::Late { task },
+            Out::Line { task, line } => worker::In::Line { task, line },
+            Out::Started { .. } | Out::Stopped { why: sandbox::Stop::Cancelled, .. } => return,
+        };
+        counted("worker", self.actors.worker.send(message));
+    }
+
     fn on_chunks(&self, out: chunks::Out) {
         match out {
             chunks::Out::Disk(command) => self.disk(command),
@@ -331,7 +435,13 @@ impl Routes {
             peers::Out::Net(net::Command::Send { peer, class, frame, .. }) => self.send(peer, class, frame),
             peers::Out::Net(command) => self.network(command),
             peers::Out::Candidates { request, candidates } => {
-                counted("uploads", self.actors.uploads.send(upload::In::Candidates { request, candidates }));
+                let (of, request) = (request & 1, request >> 1);
+                if of == FOR_COORDINATOR {
+                    let found = coordinator::In::Candidates { request, candidates };
+                    counted("coordinator", self.actors.coordinator.send(found));
+                } else {
+                    counted("uploads", self.actors.uploads.send(upload::In::Candidates { request, candidates }));
+                }
             }
             peers::Out::Ranked { request, candidates } => {
                 let ranked = download::In::Ranked { job: JobId(request), candidates };
@@ -340,6 +450,7 @@ impl Routes {
             peers::Out::Allow { .. } if planted!("allow-not-passed") => {}
             peers::Out::Allow { peer, allowed } => {
                 counted("chunks", self.actors.chunks.send(chunks::In::Allow { peer, allowed }));
+                counted("worker", self.actors.worker.send(worker::In::Allow { peer, allowed }));
             }
             peers::Out::Save { records } => self.hub(HubIn::SavePeers { records }),
             peers::Out::Listed { request, peers } => self.hub(HubIn::Peers { request, peers }),
@@ -450,6 +561,33 @@ impl Routes {
         counted("peers", self.actors.peers.send(message));
     }
 
+    /// What the sandbox cannot take is refused in its name, so that no task waits for ever.
+    fn sandbox(&self, message: sandbox::In) {
+        let Err(rejected) = self.actors.sandbox.send(message) else { return };
+        let refusal = Refusal::Busy { waiting: 0 };
+        let answer = match rejected.into_inner() {
+            sandbox::In::Run(run) => worker::In::Refused { task: run.task, refusal },
+            sandbox::In::Install { module, .. } => worker::In::Installed { module, result: Err(refusal) },
+            _ => return,
+        };
+        counted("worker", self.actors.worker.send(answer));
+    }
+
+    /// The same for what the workers of the sandbox cannot take.
+    fn work(&self, work: SandboxWork) {
+        let Err(rejected) = self.drivers.sandbox.send(work) else { return };
+        let refusal = Refusal::Node { message: "the queue of the sandbox is full".to_owned() };
+        let work = rejected.into_inner();
+        let done = match (work.task(), work) {
+            (Some(task), SandboxWork::Begin(_) | SandboxWork::Continue { .. }) => {
+                Done::Sliced { task, lines: Vec::new(), state: State::Refused(refusal) }
+            }
+            (_, SandboxWork::Prepare { module, .. }) => Done::Prepared { module, result: Err(refusal) },
+            _ => return,
+        };
+        counted("sandbox", self.actors.sandbox.send(sandbox::In::Worked(done)));
+    }
+
     fn hub(&self, message: HubIn) {
         counted("hub", self.drivers.hub.send(message));
     }
@@ -499,6 +637,8 @@ impl Actors {
                 }
                 counted("downloads", self.downloads.send(download::In::Disconnected { peer: *peer }));
                 counted("chunks", self.chunks.send(chunks::In::Disconnected { peer: *peer }));
+                counted("coordinator", self.coordinator.send(coordinator::In::Disconnected { peer: *peer }));
+                counted("worker", self.worker.send(worker::In::Disconnected { peer: *peer }));
             }
             E::DialFailed { peer, .. } => {
                 counted("downloads", self.downloads.send(download::In::DialFailed { peer: *peer }));
@@ -527,6 +667,9 @@ impl Actors {
             (TO_DOWNLOADS, None) => hand_back(self.downloads.send(download::In::Sent { peer, tag }), event),
             (TO_DOWNLOADS, Some(error)) => {
                 hand_back(self.downloads.send(download::In::SendFailed { peer, tag, error }), event)
+            }
+            (TO_COORDINATOR, Some(error)) => {
+                hand_back(self.coordinator.send(coordinator::In::SendFailed { peer, tag, error }), event)
             }
             _ => Ok(()),
         }
@@ -559,8 +702,16 @@ impl Actors {
                 let peers::In::Pex { peer, frame } = m else { return None };
                 Some((peer, frame))
             }),
-            // No actor of a node computes yet: a peer hears nothing, as from a node that does not know the protocol.
-            Message::Compute(_) => Ok(()),
+            Message::Compute(message) if message.is_for_worker() => {
+                deliver(&self.worker, worker::In::Received { peer, frame }, |m| {
+                    let worker::In::Received { peer, frame } = m else { return None };
+                    Some((peer, frame))
+                })
+            }
+            Message::Compute(_) => deliver(&self.coordinator, coordinator::In::Received { peer, frame }, |m| {
+                let coordinator::In::Received { peer, frame } = m else { return None };
+                Some((peer, frame))
+            }),
             Message::Extension(_) => {
                 self.extensions.on_frame(peer, frame);
                 Ok(())

@@ -9,7 +9,11 @@ mod jobs;
 mod questions;
 
 use hub::Hub;
-use pangea::control::{Client, ControlServer, address, serve};
+use pangea::{
+    control::{Client, ControlServer, address, serve},
+    drivers::jobs::{JobsDriver, JobsHandle},
+};
+use pangea_kernel::Port;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -28,7 +32,8 @@ impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (hub, node) = Hub::start();
-        let server = serve(&address::to_serve(dir.path()).unwrap(), node).unwrap();
+        let jobs = jobs_in(dir.path());
+        let server = serve(&address::to_serve(dir.path()).unwrap(), node, jobs).unwrap();
         Self { hub, server: Some(server), dir }
     }
 
@@ -43,6 +48,11 @@ impl World {
     async fn client(&self) -> Client {
         Client::connect(self.home()).await.unwrap()
     }
+}
+
+/// The jobs driver without a coordinator.
+fn jobs_in(dir: &Path) -> JobsHandle {
+    JobsDriver::start(&dir.join("jobs"), Port::new(|_| Ok(()))).unwrap().1
 }
 
 /// No test takes a tenth of this.

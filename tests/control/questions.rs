@@ -107,10 +107,10 @@ fn a_socket_left_by_a_dead_node_is_replaced_and_anything_else_is_left_alone() {
         let (_hub, node) = hub::Hub::start();
         let stale = world.home().join("stale.sock");
         drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
-        serve(&stale, node.clone()).unwrap().close();
+        serve(&stale, node.clone(), crate::jobs_in(world.home())).unwrap().close();
         let file = world.home().join("file");
         fs::write(&file, "precious").unwrap();
-        let error = serve(&file, node).unwrap_err();
+        let error = serve(&file, node, crate::jobs_in(world.home())).unwrap_err();
         assert!(matches!(error, ControlError::InTheWay { .. }));
         assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     });

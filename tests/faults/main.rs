@@ -9,6 +9,7 @@
 //! | `quotas` | holders that are full, and a full disk where the result should go |
 //! | `hostile` | peers that send garbage, and peers that promise and then stay silent |
 //! | `crashes` | `kill -9` of holders, uploaders, readers |
+//! | `jobs` | `kill -9` in the middle of a computation, modules and inputs that are no good, second thoughts |
 //! | `targets` | results that are in the way, and Ctrl-C |
 //! | `swarm`, `told` | nodes and commands under test; not tests themselves |
 //!
@@ -20,6 +21,7 @@
 
 mod crashes;
 mod hostile;
+mod jobs;
 mod quotas;
 mod starting;
 mod storing;

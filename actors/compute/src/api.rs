@@ -9,7 +9,7 @@ use pangea_protocols::{
     job::JobError,
     net::{Class, SendError},
     receipt_job::{Batch, JobReceipt, Place, Stage, Verification},
-    task::{Capabilities, Limits, Outcome, Receipt, Refusal, TaskId},
+    task::{Capabilities, Limits, Line, Outcome, Receipt, Refusal, TaskId},
     wire::Frame,
 };
 use serde::{Deserialize, Serialize};
@@ -99,6 +99,38 @@ pub struct Progress {
     pub eta: Option<Duration>,
 }
 
+/// Something that happened to a task or a host, for the picture of the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace {
+    /// Which task; none if all of a host are meant.
+    pub place: Option<Place>,
+    /// With whom.
+    pub host: PeerId,
+    /// What.
+    pub what: Happened,
+}
+
+/// See [`Trace`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Happened {
+    /// The host takes part, with so many slots.
+    Joined { slots: u16 },
+    /// It is lost, or does not take part any more.
+    Left,
+    /// It gave a wrong result.
+    Banned,
+    /// The task was given to it.
+    Leased,
+    /// It signed for a result, after this much gas.
+    Claimed { gas: u64 },
+    /// The lease ended without a result.
+    Lost,
+    /// The task is done: this host was the first of so many that vouch for it.
+    Accepted { voters: u16 },
+    /// An earlier run of the job had done it.
+    Restored,
+}
+
 /// The coordinator.
 pub mod coordinator {
     use super::*;
@@ -131,6 +163,8 @@ pub mod coordinator {
     /// What it emits.
     #[derive(Clone, Debug)]
     pub enum Out {
+        /// At the start: jobs that have not ended are to be submitted again, with all that was saved of them.
+        Began,
         /// To files: this chunk. It may be asked for again, when a task is repeated.
         Want { job: JobId, index: u32 },
         /// To the peer manager: up to `count` peers that may compute, none of `exclude`.
@@ -145,6 +179,10 @@ pub mod coordinator {
         Forget { job: JobId },
         /// To the control API.
         News { job: JobId, news: News },
+        /// To the control API: it may be lost.
+        Trace { job: JobId, trace: Trace },
+        /// To the control API: what a task logged, at a host that may lie. It may be lost.
+        Log { job: JobId, place: Place, host: PeerId, lines: Vec<Line> },
     }
 }
 
@@ -173,6 +211,10 @@ pub mod worker {
         Refused { task: TaskId, refusal: Refusal },
         /// From the sandbox: it took longer than its `wall_max`.
         Late { task: TaskId },
+        /// From the sandbox: a task logged something.
+        Line { task: TaskId, line: Line },
+        /// From the sandbox: it began anew, and has neither modules nor tasks.
+        Began,
         /// An own timer.
         Tick,
     }

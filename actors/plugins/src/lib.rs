@@ -53,4 +53,5 @@ pub mod template;
 
 pub use extension::{In, Out};
 pub use manifest::Manifest;
+pub use pangea_protocols::PeerId;
 pub use plugins::Plugins;

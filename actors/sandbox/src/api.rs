@@ -32,6 +32,8 @@ pub enum In {
 /// What the actor emits.
 #[derive(Clone, Debug)]
 pub enum Out {
+    /// At the start: of tasks and modules from before, nothing is left.
+    Began,
     /// To the cpu driver: answered by `In::Worked`.
     Work(Work),
     /// A module is ready, with what it imports, or refused.

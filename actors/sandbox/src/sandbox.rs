@@ -206,6 +206,7 @@ impl Core for Sandbox {
 
     fn start(&mut self, cx: &mut Cx<'_, Self>) {
         cx.emit(Out::Work(Work::DropAll));
+        cx.emit(Out::Began);
     }
 
     fn on(&mut self, cx: &mut Cx<'_, Self>, event: In) {

@@ -11,6 +11,7 @@
 //!    │ Renew {lease} ─────────────────────────▶ │ without it, the worker forgets the job
 //!    │ ◀──────────────────── Commit {batch} │ one signature over the claims of several tasks
 //!    │ ◀────── Output {place, part} + body │
+//!    │ ◀────────────── Log {place} + body │ if it logged something
 //!    │ Cancel {leases} ───────────────────────▶ │ these are wanted no longer, or nothing of the job is
 //! ```
 //! An audit is an `Assign` like any other: no worker can tell which of its results are compared, and with whose.
@@ -51,6 +52,8 @@ pub enum Compute {
     Failed { job: Hash, lease: u64, reason: Failure },
     /// These leases are over (at most [`LEASES_MAX`]); without any, the job is.
     Cancel { job: Hash, leases: Vec<u64> },
+    /// What a task logged is the body: lines of UTF-8, each behind its level as a digit and a space. Nobody vouches for it.
+    Log { job: Hash, place: Place },
 }
 
 /// Bytes of every part but the last, which may be shorter. A part of nothing is one empty part.
@@ -114,7 +117,8 @@ impl Compute {
             | Self::Commit { job, .. }
             | Self::Output { job, .. }
             | Self::Failed { job, .. }
-            | Self::Cancel { job, .. } => *job,
+            | Self::Cancel { job, .. }
+            | Self::Log { job, .. } => *job,
         }
     }
 
@@ -141,7 +145,9 @@ impl Compute {
             }
             Self::Alive { leases, .. } | Self::Cancel { leases, .. } => leases.len() <= LEASES_MAX,
             Self::Commit { batch, .. } => batch.fits(),
-            Self::Accept { .. } | Self::Refuse { .. } | Self::Renew { .. } | Self::Failed { .. } => true,
+            Self::Accept { .. } | Self::Refuse { .. } | Self::Renew { .. } | Self::Failed { .. } | Self::Log { .. } => {
+                true
+            }
         }
     }
 }

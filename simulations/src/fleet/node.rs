@@ -18,7 +18,7 @@ use crate::{
     record::NodeId,
     tap::{Tap, Taps},
     timeline::Timeline,
-    twins::{cpu::Cpu, files::Files, guests},
+    twins::{self, compute, cpu::Cpu, files::Files, guests, jobs::Jobs},
 };
 use ed25519_dalek::SigningKey;
 use pangea::{
@@ -30,10 +30,12 @@ use pangea::{
 };
 use pangea_ces::Ces;
 use pangea_chunks::ChunkStore;
+use pangea_compute::{Coordinator, Worker};
 use pangea_kernel::{ActixHost, HostConfig, Port, Seed};
 use pangea_peers::{PeerManager, api as peers};
 use pangea_plugins::Plugins;
 use pangea_protocols::{Address, PeerId};
+use pangea_sandbox::Sandbox;
 use pangea_transfer::{download::Downloader, upload::Uploader};
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -68,6 +70,7 @@ pub(super) struct FleetNode {
     address: SocketAddr,
     seed: Seed,
     pub(super) files: Files,
+    pub(super) jobs: Jobs,
     pub(super) disk: ShardDisk,
     pub(super) tap: Tap,
     pub(super) calendar: Calendar,
@@ -94,6 +97,7 @@ impl FleetNode {
             quota: node.quota,
             address: SocketAddr::from((ip, PORT)),
             files: Files::new(around.timeline.clone()),
+            jobs: Jobs::new(around.timeline.clone()),
             disk,
             tap: around.taps.of(node.id),
             calendar: Calendar::new(around.timeline.clone()),
@@ -156,6 +160,9 @@ impl FleetNode {
             disk: self.tap.disk(self.disk.open(disk_events.clone()), disk_events),
             files: self.files.open(gate.port(actors.ces.map(pangea_ces::api::In::Files))),
             cpu: Cpu::new(around.timeline.clone(), WORKERS).open(gate.port(actors.ces.clone())),
+            sandbox: twins::sandbox::Sandbox::new(around.timeline.clone(), WORKERS)
+                .open(self.tap.sandbox(gate.port(actors.sandbox.clone()))),
+            jobs: self.tap.jobs(self.jobs.open(gate.port(actors.coordinator.clone()))),
             hub,
             guests: guests::open(
                 around.timeline.clone(),
@@ -240,6 +247,18 @@ impl Cores for Recipe {
 
     fn downloads(&self) -> Downloader {
         Downloader::new()
+    }
+
+    fn coordinator(&self) -> Coordinator {
+        compute::coordinator(&self.key)
+    }
+
+    fn worker(&self) -> Worker {
+        compute::worker(&self.key)
+    }
+
+    fn sandbox(&self) -> Sandbox {
+        compute::sandbox()
     }
 
     fn plugins(&self) -> Plugins {

@@ -10,6 +10,7 @@ use crate::{
     record::NodeId,
     tap::Taps,
     tier::{Holdings, Tier},
+    twins::jobs::Jobs,
 };
 use bytes::Bytes;
 use pangea::node::wiring::Actors;
@@ -91,6 +92,10 @@ impl Tier for Fleet {
 
     fn actors(&self, node: NodeId) -> Option<Actors> {
         self.nodes.get(&node)?.actors().cloned()
+    }
+
+    fn jobs(&self, node: NodeId) -> Option<Jobs> {
+        Some(self.nodes.get(&node)?.jobs.clone())
     }
 
     fn write(&mut self, node: NodeId, path: PathBuf, bytes: Bytes) {

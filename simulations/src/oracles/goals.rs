@@ -15,12 +15,18 @@
 //! | `died-with-unsynced-writes` | a crash hit a disk in the middle of a write |
 //! | `quarantined` | a peer was blamed |
 //! | `cancelled` | a user gave up |
+//! | `computed` | a computation was done |
+//! | `audited` | a result was confirmed by a second node |
+//! | `resumed` | a computation went on where an earlier life of its node had left it |
+//! | `caught` | a node was banned for a wrong result |
+//! | `given-again` | a task was lost with its node and given to another |
 
 use crate::{
     observer::{Findings, Sight, Watch, Who},
     record::NodeId,
 };
 use pangea::node::hub::HubIn;
+use pangea_compute::api::{Happened, coordinator};
 use pangea_protocols::{
     disk,
     job::{ErrorKind, JobEvent},
@@ -68,6 +74,13 @@ impl Watch for Goals {
                 Message::Fetch(Fetch::Missing { reason, .. }) => {
                     reach(findings, "busy", *reason == MissingReason::Busy);
                 }
+                _ => {}
+            },
+            Sight::Jobs(coordinator::Out::Trace { trace, .. }) => match trace.what {
+                Happened::Accepted { voters } => reach(findings, "audited", voters > 1),
+                Happened::Restored => findings.goal("resumed"),
+                Happened::Banned => findings.goal("caught"),
+                Happened::Lost => findings.goal("given-again"),
                 _ => {}
             },
             Sight::DiskSaid(disk::Event::Corrupt { .. }) => findings.goal("corrupt-found"),

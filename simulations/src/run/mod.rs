@@ -9,6 +9,7 @@
 //! | `eclipse.rs` | identities next to an object |
 
 mod agenda;
+mod computing;
 mod content;
 mod eclipse;
 mod operations;

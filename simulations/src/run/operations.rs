@@ -1,7 +1,7 @@
 //! What users ask for, and what became of it. Plays the part that the hub plays in production: names jobs, hears of
 //! their ends, tells the actors to let go of what has failed.
 
-use super::content;
+use super::{computing, content};
 use crate::{
     observer::{Findings, Observer, Sight, Watch, Who},
     oracles::ledger::Ledger,
@@ -12,6 +12,7 @@ use crate::{
 };
 use pangea::node::hub::HubIn;
 use pangea_ces::api::Selection;
+use pangea_compute::api::{News, coordinator};
 use pangea_kernel::Seed;
 use pangea_protocols::{
     JobId,
@@ -53,7 +54,7 @@ pub enum End {
 pub struct Ended {
     pub id: u32,
     pub node: NodeId,
-    /// put, get, remove or cancel.
+    /// put, get, remove, cancel or compute.
     pub kind: String,
     pub at_ms: u64,
     pub took_ms: u64,
@@ -72,7 +73,7 @@ pub struct Operations {
     plan: Plan,
     seed: Seed,
     ledger: Ledger,
-    heard: Arc<Mutex<Vec<(NodeId, HubIn)>>>,
+    heard: Arc<Mutex<Vec<(NodeId, Heard)>>>,
     running: BTreeMap<u32, Running>,
     stored: BTreeMap<u32, Stored>,
     removed: BTreeSet<u32>,
@@ -152,6 +153,15 @@ impl Operations {
             self.cancel(of, observer, tier);
             return self.end(operation.id, End::Ok, "", observer);
         }
+        if let Some((spec, chunks)) = computing::question(&self.seed, operation.id, &operation.what) {
+            let submitted = tier
+                .jobs(operation.node)
+                .is_some_and(|jobs| jobs.submit(&actors.coordinator, job(operation.id), spec, chunks));
+            if !submitted {
+                self.end(operation.id, End::Failed, "the node is overloaded", observer);
+            }
+            return;
+        }
         let Some(ask) = self.question(operation, tier) else {
             return self.end(operation.id, End::Skipped, "what it is about is not stored", observer);
         };
@@ -208,7 +218,7 @@ impl Operations {
                 })
             }
             Do::Remove { of } => Some(Ask::Remove { cid: self.stored.get(of)?.cid, hints: Vec::new() }),
-            Do::Cancel { .. } => None,
+            Do::Cancel { .. } | Do::Compute { .. } => None,
         }
     }
 
@@ -217,6 +227,11 @@ impl Operations {
         let put = matches!(running.operation.what, Do::Put { .. });
         running.cancelled = true;
         let Some(actors) = tier.actors(running.operation.node) else { return };
+        if matches!(running.operation.what, Do::Compute { .. }) {
+            // The coordinator tells its end.
+            let _ = actors.coordinator.send(coordinator::In::Cancel { job: job(of) });
+            return;
+        }
         if put && tier::ask(&actors, job(of), Ask::Cancel) {
             return;
         }
@@ -229,15 +244,35 @@ impl Operations {
         let heard = std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner));
         for (node, message) in heard {
             match message {
-                HubIn::Job(event) => self.on_job(node, event, observer, tier),
-                HubIn::Restarted { actor } => self.on_restarted(node, actor, observer),
-                _ => {}
+                Heard::Hub(HubIn::Job(event)) => self.on_job(node, event, observer, tier),
+                Heard::Hub(HubIn::Restarted { actor }) => self.on_restarted(node, actor, observer),
+                Heard::Hub(_) => {}
+                Heard::News(id, news) => self.on_news(node, id, news, observer),
             }
         }
     }
 
+    fn on_news(&mut self, node: NodeId, id: JobId, news: News, observer: &Observer) {
+        let id = number(id);
+        let Some(running) = self.running.get(&id).filter(|running| running.operation.node == node) else { return };
+        match news {
+            News::Done { outputs, receipt, .. } => {
+                observer.goal("computed");
+                if let Some(wrong) = computing::wrong(&self.seed, id, &running.operation.what, &outputs, &receipt) {
+                    observer.violation("computed", wrong);
+                }
+                self.end(id, End::Ok, "", observer);
+            }
+            News::Failed(error) => {
+                let given_up = running.cancelled || error.kind == ErrorKind::Interrupted;
+                self.end(id, if given_up { End::Cancelled } else { End::Failed }, &error.message, observer);
+            }
+            News::Queued { .. } | News::Progress(_) => {}
+        }
+    }
+
     fn on_job(&mut self, node: NodeId, event: JobEvent, observer: &Observer, tier: &dyn Tier) {
-        let id = u32::try_from(event.job().0.saturating_sub(1)).unwrap_or(u32::MAX);
+        let id = number(event.job());
         let Some(running) = self.running.get(&id).filter(|running| running.operation.node == node) else { return };
         let cancelled = running.cancelled;
         match event {
@@ -303,7 +338,7 @@ impl Operations {
         })
     }
 
-    /// What its node knew of its jobs is gone.
+    /// What its node knew of its jobs is gone, but for computations, which are kept and go on.
     pub fn on_crash(&mut self, node: NodeId, observer: &Observer) {
         for id in self.of(node) {
             self.end(id, End::Lost, "its node crashed", observer);
@@ -317,12 +352,17 @@ impl Operations {
     }
 
     fn of(&self, node: NodeId) -> Vec<u32> {
-        self.running.iter().filter(|(_, running)| running.operation.node == node).map(|(id, _)| *id).collect()
+        let of_node =
+            |running: &Running| running.operation.node == node && !matches!(running.operation.what, Do::Compute { .. });
+        self.running.iter().filter(|(_, running)| of_node(running)).map(|(id, _)| *id).collect()
     }
 
     /// The run is over: what still runs has not ended in time.
     pub fn finish(&mut self, observer: &Observer, tier: &dyn Tier) {
         self.look(observer, tier);
+        let down = |running: &&Running| tier.actors(running.operation.node).is_none();
+        let lost: Vec<u32> = self.running.iter().filter(|(_, running)| down(running)).map(|(id, _)| *id).collect();
+        lost.into_iter().for_each(|id| self.end(id, End::Lost, "its node is down", observer));
         for (id, running) in &self.running {
             let text = format!(
                 "{} at node {} was asked at {} and has not ended by {}",
@@ -388,6 +428,7 @@ fn kind(what: &Do) -> &'static str {
         Do::Get { .. } => "get",
         Do::Remove { .. } => "remove",
         Do::Cancel { .. } => "cancel",
+        Do::Compute { .. } => "compute",
     }
 }
 
@@ -395,11 +436,21 @@ fn job(id: u32) -> JobId {
     JobId(u64::from(id) + 1)
 }
 
+fn number(job: JobId) -> u32 {
+    u32::try_from(job.0.saturating_sub(1)).unwrap_or(u32::MAX)
+}
+
 fn result(id: u32) -> PathBuf {
     PathBuf::from(format!("/get/{id}"))
 }
 
-struct Listener(Arc<Mutex<Vec<(NodeId, HubIn)>>>);
+/// What a node tells its user.
+enum Heard {
+    Hub(HubIn),
+    News(JobId, News),
+}
+
+struct Listener(Arc<Mutex<Vec<(NodeId, Heard)>>>);
 
 impl Watch for Listener {
     fn name(&self) -> &'static str {
@@ -407,8 +458,15 @@ impl Watch for Listener {
     }
 
     fn see(&mut self, _: Time, node: Option<NodeId>, _: &Who, sight: Sight<'_>, _: &mut Findings) {
-        if let (Some(node), Sight::Hub(message @ (HubIn::Job(_) | HubIn::Restarted { .. }))) = (node, sight) {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push((node, message.clone()));
+        let heard = match sight {
+            Sight::Hub(message @ (HubIn::Job(_) | HubIn::Restarted { .. })) => Heard::Hub(message.clone()),
+            Sight::Jobs(coordinator::Out::News { job, news: news @ (News::Done { .. } | News::Failed(_)) }) => {
+                Heard::News(*job, news.clone())
+            }
+            _ => return,
+        };
+        if let Some(node) = node {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push((node, heard));
         }
     }
 }

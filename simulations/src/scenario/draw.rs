@@ -3,10 +3,10 @@
 
 use super::{
     ScenarioError, faults,
-    file::{EndSpec, GetSpec, PutSpec, RegionSpec, Scenario, Who},
+    file::{ComputeSpec, EndSpec, GetSpec, PutSpec, RegionSpec, Scenario, Who},
 };
 use crate::{
-    plan::{Content, Do, Line, Nat, Node, Operation, Plan, Region, TierName},
+    plan::{Checked, Content, Do, Line, Nat, Node, Operation, Plan, Region, TierName},
     record::NodeId,
 };
 use pangea_kernel::{Draw, Seed};
@@ -197,6 +197,10 @@ fn operations(scenario: &Scenario, root: &Seed, plan: &mut Plan) -> Result<Vec<V
             repeat(spec.count.draw_whole(&mut seed.draw()), &seed, |draw| ending(plan, spec, remove, &puts, draw))?;
         }
     }
+    for (number, spec) in scenario.computes.iter().enumerate() {
+        let seed = root.derive("compute").derive(&number.to_string());
+        repeat(spec.count.draw_whole(&mut seed.draw()), &seed, |draw| compute(plan, spec, draw))?;
+    }
     plan.operations.sort_by_key(|operation| (operation.at_ms, operation.id));
     Ok(puts)
 }
@@ -243,6 +247,18 @@ fn get(plan: &mut Plan, spec: &GetSpec, puts: &[Vec<u32>], draw: &mut Draw) -> R
         _ => None,
     };
     add(plan, at_ms, node, Do::Get { of, range })
+}
+
+fn compute(plan: &mut Plan, spec: &ComputeSpec, draw: &mut Draw) -> Result<u32, String> {
+    let node = one(plan, spec.from.as_ref(), draw)?;
+    let what = Do::Compute {
+        chunks: u32::try_from(spec.chunks.draw_whole(draw)).unwrap_or(u32::MAX),
+        bytes: spec.size.draw_whole(draw),
+        rounds: u16::try_from(spec.rounds.draw_whole(draw)).unwrap_or(u16::MAX),
+        merge: spec.merge,
+        checked: spec.checked.unwrap_or(Checked::Audited),
+    };
+    add(plan, spec.at.draw_whole(draw), node, what)
 }
 
 fn ending(plan: &mut Plan, spec: &EndSpec, remove: bool, puts: &[Vec<u32>], draw: &mut Draw) -> Result<u32, String> {

@@ -3,7 +3,7 @@
 
 use super::units::{Count, Ms, Range, Size};
 use crate::{
-    plan::{Conduct, Content, DiskFate, TierName},
+    plan::{Checked, Conduct, Content, DiskFate, TierName},
     record::NodeId,
 };
 use pangea_protocols::encoded::Profile;
@@ -63,6 +63,9 @@ pub struct Scenario {
     /// Things removed.
     #[serde(rename = "remove", default)]
     pub removes: Vec<EndSpec>,
+    /// Things computed.
+    #[serde(rename = "compute", default)]
+    pub computes: Vec<ComputeSpec>,
     /// Operations given up.
     #[serde(rename = "cancel", default)]
     pub cancels: Vec<EndSpec>,
@@ -186,6 +189,26 @@ pub struct GetSpec {
     /// Share of reads that want a range only.
     #[serde(default)]
     pub ranges: f64,
+    #[serde(default)]
+    pub from: Option<Who>,
+}
+
+/// Things computed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComputeSpec {
+    #[serde(default = "one")]
+    pub count: Range<Count>,
+    pub at: Range<Ms>,
+    pub chunks: Range<Count>,
+    pub size: Range<Size>,
+    /// How often each chunk is read: what a task takes is about 3 µs for each byte and round.
+    #[serde(default = "one")]
+    pub rounds: Range<Count>,
+    #[serde(default)]
+    pub merge: bool,
+    #[serde(default)]
+    pub checked: Option<Checked>,
     #[serde(default)]
     pub from: Option<Who>,
 }

@@ -41,6 +41,9 @@ pub const LIBRARY: &[(&str, &str)] = library![
     "bad-holders",
     "lost-bootstrap",
     "slow-and-removed",
+    "computing",
+    "cheaters",
+    "rare-cheaters",
 ];
 
 /// The text of the scenario `name`.

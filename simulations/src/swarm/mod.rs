@@ -13,7 +13,10 @@ use crate::{
     record::NodeId,
     tap::{Tap, Taps},
     tier::{Holdings, Tier},
-    twins::network::{Counts, Network},
+    twins::{
+        jobs::Jobs,
+        network::{Counts, Network},
+    },
     world::World,
 };
 use bytes::Bytes;
@@ -220,6 +223,10 @@ impl Tier for Swarm {
     fn actors(&self, node: NodeId) -> Option<Actors> {
         let node = self.nodes.get(&node).filter(|node| node.is_up())?;
         Some(node.process.as_ref()?.actors.clone())
+    }
+
+    fn jobs(&self, node: NodeId) -> Option<Jobs> {
+        Some(self.nodes.get(&node)?.jobs.clone())
     }
 
     fn write(&mut self, node: NodeId, path: PathBuf, bytes: Bytes) {

@@ -7,7 +7,7 @@ use crate::{
     plan,
     record::NodeId,
     tap::{Tap, Taps},
-    twins::{cpu::Cpu, disk::Disk, files::Files, guests, network::Network},
+    twins::{self, compute, cpu::Cpu, disk::Disk, files::Files, guests, jobs::Jobs, network::Network},
     virtual_host::VirtualHost,
     world::World,
 };
@@ -21,10 +21,12 @@ use pangea::{
 };
 use pangea_ces::Ces;
 use pangea_chunks::ChunkStore;
+use pangea_compute::{Coordinator, Worker};
 use pangea_kernel::{Port, Seed};
 use pangea_peers::{PeerManager, api as peers};
 use pangea_plugins::Plugins;
 use pangea_protocols::{Address, PeerId};
+use pangea_sandbox::Sandbox;
 use pangea_transfer::{download::Downloader, upload::Uploader};
 use std::{sync::Arc, time::Duration};
 
@@ -38,6 +40,7 @@ pub(super) struct SwarmNode {
     pub(super) peer: PeerId,
     pub(super) tap: Tap,
     pub(super) files: Files,
+    pub(super) jobs: Jobs,
     pub(super) disk: Disk,
     pub(super) was_started: bool,
     pub(super) process: Option<Process>,
@@ -58,6 +61,7 @@ impl SwarmNode {
             peer: PeerId([0; 32]),
             tap: taps.of(id),
             files: Files::new(timeline.clone()),
+            jobs: Jobs::new(timeline.clone()),
             disk: Disk::new(timeline, SYNC).seeded(disk_seed),
             was_started: false,
             process: None,
@@ -109,11 +113,14 @@ impl Process {
         let answers = life.port(tap.disk_events(actors.chunks.map(pangea_chunks::api::In::Disk)));
         let disk = node.disk.open(answers.clone());
         let cpu = Cpu::new(observer.timeline(), WORKERS);
+        let sandbox = twins::sandbox::Sandbox::new(observer.timeline(), WORKERS);
         let drivers = Drivers {
             network: tap.network(driver, life.port(heard)),
             disk: tap.disk(disk, answers),
             files: node.files.open(life.port(actors.ces.map(pangea_ces::api::In::Files))),
             cpu: cpu.open(life.port(actors.ces.clone())),
+            sandbox: sandbox.open(tap.sandbox(life.port(actors.sandbox.clone()))),
+            jobs: tap.jobs(node.jobs.open(life.port(actors.coordinator.clone()))),
             hub,
             guests: guests::open(
                 observer.timeline(),
@@ -196,6 +203,18 @@ impl Cores for Recipe {
 
     fn downloads(&self) -> Downloader {
         Downloader::new()
+    }
+
+    fn coordinator(&self) -> Coordinator {
+        compute::coordinator(&self.0.key)
+    }
+
+    fn worker(&self) -> Worker {
+        compute::worker(&self.0.key)
+    }
+
+    fn sandbox(&self) -> Sandbox {
+        compute::sandbox()
     }
 
     fn plugins(&self) -> Plugins {

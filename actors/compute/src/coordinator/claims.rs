@@ -1,15 +1,18 @@
 //! What hosts sign for, which of it is audited, and what is true.
 
 use super::{Env, host::State, job::Job, task::Vote};
-use crate::api::{Report, Saved, coordinator::Out};
+use crate::api::{Happened, Report, Saved, coordinator::Out};
 use bytes::Bytes;
 use pangea_protocols::{
     Hash, PeerId,
     job::ErrorKind,
     receipt_job::{Batch, Claim, Place, Stage, Verification, is_drawn},
-    task::Receipt,
+    task::{Line, Receipt},
     wire::compute::{DATA_PARTS_MAX, PART_BYTES},
 };
+
+/// Most bytes of what one task logged.
+const LOG_BYTES_MAX: usize = 64 << 10;
 
 impl Job {
     /// A host signs for results. Those without a lease are not looked at.
@@ -49,6 +52,7 @@ impl Job {
         self.keep_batch(batch, env);
         for claim in used {
             self.tally.progress.executions += 1;
+            env.trace(self.id, Some(claim.place), peer, Happened::Claimed { gas: claim.receipt.gas });
             self.on_claim(peer, &claim, env);
         }
     }
@@ -135,6 +139,15 @@ impl Job {
         }
     }
 
+    /// What a task logged, from a host that has claimed or runs it.
+    pub fn on_log(&mut self, host: PeerId, place: Place, body: &[u8], env: &mut Env<'_, '_>) {
+        if !self.tasks.get(place).is_some_and(|task| task.knows(host)) || body.len() > LOG_BYTES_MAX {
+            return;
+        }
+        let lines = String::from_utf8_lossy(body).lines().filter_map(line).collect();
+        env.cx.emit(Out::Log { job: self.id, place, host, lines });
+    }
+
     /// Keeps the output of a vote. False if it is not what the host signed for.
     fn keep_output(&mut self, peer: PeerId, place: Place, bytes: Bytes, env: &mut Env<'_, '_>) -> bool {
         let hash = Hash::of(&bytes);
@@ -195,6 +208,10 @@ impl Job {
         let voters: Vec<PeerId> = task.votes.iter().map(|vote| vote.host).collect();
         let confirmed = voters.len() > 1 || voters.contains(&self.me);
         self.tally.progress.audited += voters.len().saturating_sub(1) as u64;
+        if let Some(first) = voters.first() {
+            let voters = u16::try_from(voters.len()).unwrap_or(u16::MAX);
+            env.trace(self.id, Some(place), *first, Happened::Accepted { voters });
+        }
         for voter in voters {
             if let Some(host) = self.hosts.get_mut(&voter) {
                 host.unproven.remove(&place);
@@ -283,6 +300,11 @@ impl Job {
             self.retry(place, None, env);
         }
     }
+}
+
+fn line(text: &str) -> Option<Line> {
+    let (level, text) = text.split_once(' ')?;
+    Some(Line { level: level.parse().ok()?, text: text.to_owned() })
 }
 
 /// What a user calls a task.

@@ -7,7 +7,7 @@ use super::{
     job::{Job, Lease},
 };
 use crate::{
-    api::{Candidate, Report, Saved, coordinator::Out},
+    api::{Candidate, Happened, Report, Saved, coordinator::Out},
     parts,
 };
 use bytes::Bytes;
@@ -103,6 +103,9 @@ impl Job {
         let Some(host) = self.hosts.get_mut(&peer) else { return };
         match host.state {
             State::Asked(_) | State::Away(_) | State::Working => {
+                if host.state != State::Working {
+                    env.trace(self.id, None, peer, Happened::Joined { slots });
+                }
                 (host.state, host.slots, host.busy) = (State::Working, slots.clamp(1, 256).into(), None);
             }
             State::Useless | State::Banned => self.dismiss(peer, env),
@@ -156,7 +159,7 @@ impl Job {
         let lost: Vec<u64> = host.leases.keys().filter(missing).copied().collect();
         let unknown: Vec<u64> = leases.iter().filter(|id| !self.leases.contains_key(id)).copied().collect();
         for lease in lost {
-            if let Some(Lease { place, .. }) = self.take_lease(lease) {
+            if let Some(Lease { place, .. }) = self.lose_lease(lease, env) {
                 self.retry(place, None, env);
             }
         }
@@ -171,7 +174,7 @@ impl Job {
         if self.leases.get(&lease).is_none_or(|known| known.host != peer) {
             return;
         }
-        let Some(Lease { place, .. }) = self.take_lease(lease) else { return };
+        let Some(Lease { place, .. }) = self.lose_lease(lease, env) else { return };
         match reason {
             Failure::Busy | Failure::Input => {
                 if let Some(host) = self.hosts.get_mut(&peer) {
@@ -191,6 +194,7 @@ impl Job {
     pub fn on_lost(&mut self, peer: PeerId, env: &mut Env<'_, '_>) {
         let alive = self.hosts.get(&peer).is_some_and(|host| matches!(host.state, State::Asked(_) | State::Working));
         if alive && peer != self.me {
+            env.trace(self.id, None, peer, Happened::Left);
             self.take_leases(peer, true, env);
             if let Some(host) = self.hosts.get_mut(&peer) {
                 host.go_away(env);
@@ -209,6 +213,7 @@ impl Job {
         let silent: Vec<PeerId> = self.hosts.iter().filter(|(_, host)| silent(host)).map(|(peer, _)| *peer).collect();
         for peer in silent {
             env.report(peer, Report::TimedOut);
+            env.trace(self.id, None, peer, Happened::Left);
             // This node's own worker was started again, or has not read its messages: no fault of what it runs.
             self.take_leases(peer, peer != self.me, env);
             if let Some(host) = self.hosts.get_mut(&peer) {
@@ -228,6 +233,7 @@ impl Job {
             return;
         }
         host.state = State::Banned;
+        env.trace(self.id, None, peer, Happened::Banned);
         self.tally.progress.banned += 1;
         env.report(peer, Report::BadProof);
         env.cx.emit(Out::Save { job: self.id, saved: Saved::Banned { host: peer } });
@@ -244,7 +250,7 @@ impl Job {
     fn take_leases(&mut self, peer: PeerId, lost: bool, env: &mut Env<'_, '_>) {
         let leases = self.hosts.get(&peer).map_or_else(Vec::new, |host| host.leases.keys().copied().collect());
         for lease in leases {
-            if let Some(Lease { place, .. }) = self.take_lease(lease) {
+            if let Some(Lease { place, .. }) = self.lose_lease(lease, env) {
                 self.retry(place, lost.then_some((peer, Failure::Crashed)), env);
             }
         }
@@ -257,6 +263,13 @@ impl Job {
             host.leases.remove(&id);
         }
         self.tasks.change(lease.place, self.me, |task| task.running.remove(&lease.host));
+        Some(lease)
+    }
+
+    /// The same for one that ends without a result.
+    pub fn lose_lease(&mut self, id: u64, env: &mut Env<'_, '_>) -> Option<Lease> {
+        let lease = self.take_lease(id)?;
+        env.trace(self.id, Some(lease.place), lease.host, Happened::Lost);
         Some(lease)
     }
 

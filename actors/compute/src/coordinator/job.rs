@@ -259,6 +259,7 @@ impl Job {
             Compute::Commit { batch, .. } => self.on_commit(peer, batch, env),
             Compute::Output { place, part, parts, .. } => self.on_output(peer, place, (part, parts), body, env),
             Compute::Failed { lease, reason, .. } => self.on_failed(peer, lease, reason, env),
+            Compute::Log { place, .. } => self.on_log(peer, place, &body, env),
             // The rest is for workers.
             _ => {}
         }

@@ -34,7 +34,7 @@ mod tally;
 mod task;
 
 use crate::api::{
-    News, Report, Saved, Spec,
+    Happened, News, Report, Saved, Spec, Trace,
     coordinator::{In, Out},
 };
 use bytes::Bytes;
@@ -47,6 +47,7 @@ use pangea_protocols::{
     Hash, JobId, PeerId,
     job::{ErrorKind, JobError},
     net::Class,
+    receipt_job::Place,
     wire::{
         Frame, Message,
         compute::{Compute, MODULE_PARTS_MAX, PART_BYTES},
@@ -101,6 +102,10 @@ impl Env<'_, '_> {
         let frame = Frame { message: Message::Compute(message), body };
         let tag = self.numbers.fresh();
         self.cx.emit(Out::Send { peer, tag, class, frame });
+    }
+
+    fn trace(&mut self, job: JobId, place: Option<Place>, host: PeerId, what: Happened) {
+        self.cx.emit(Out::Trace { job, trace: Trace { place, host, what } });
     }
 
     fn report(&mut self, peer: PeerId, report: Report) {
@@ -286,6 +291,7 @@ impl Core for Coordinator {
     /// Numbers start at random, so that answers to leases from before a restart find nothing.
     fn start(&mut self, cx: &mut Cx<'_, Self>) {
         self.numbers.next = cx.rng("numbers").u64() >> 2;
+        cx.emit(Out::Began);
     }
 
     fn on(&mut self, cx: &mut Cx<'_, Self>, event: In) {

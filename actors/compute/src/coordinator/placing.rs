@@ -8,7 +8,7 @@ use super::{
     job::{Job, Lease},
     task::Need,
 };
-use crate::parts::parts_of;
+use crate::{api::Happened, parts::parts_of};
 use bytes::Bytes;
 use pangea_protocols::{
     PeerId,
@@ -102,6 +102,7 @@ impl Job {
             }
             host.leases.insert(id, place);
         }
+        env.trace(self.id, Some(place), peer, Happened::Leased);
         for (part, parts, body) in parts_of(&bytes) {
             env.send(peer, Compute::Assign { job: self.name, lease: id, place, input, part, parts }, body);
         }
@@ -151,7 +152,7 @@ impl Job {
             .get(place)
             .map_or_else(Vec::new, |task| task.running.iter().map(|(peer, lease)| (*peer, *lease)).collect());
         for (peer, lease) in running {
-            self.take_lease(lease);
+            self.lose_lease(lease, env);
             env.send(peer, Compute::Cancel { job: self.name, leases: vec![lease] }, Bytes::new());
         }
         self.supply.forget(place);

@@ -50,6 +50,8 @@ pub struct Lease {
     pub input: Hash,
     /// How far it is.
     pub step: Step,
+    /// What it logged, as it is sent.
+    pub log: String,
 }
 
 /// How far a task is.

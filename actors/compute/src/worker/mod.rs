@@ -205,7 +205,7 @@ impl Worker {
             return self.tell(cx, peer, Compute::Failed { job: name, lease, reason: Failure::Busy }, Bytes::new());
         }
         let entry = job.leases.entry(lease);
-        let entry = entry.or_insert(Lease { place, input, step: Step::Coming(Parts::default()) });
+        let entry = entry.or_insert(Lease { place, input, step: Step::Coming(Parts::default()), log: String::new() });
         let Step::Coming(come) = &mut entry.step else { return };
         let Some(whole) = come.add(part, parts, bytes) else { return };
         let seen = task::Input { bytes: whole.clone(), ..task::Input::default() };
@@ -349,6 +349,8 @@ impl Core for Worker {
             In::Done { task, outcome, receipt } => self.on_done(cx, task, outcome, receipt),
             In::Refused { task, refusal } => self.on_refused(cx, task, &refusal),
             In::Late { task } => self.fail_task(cx, task, Failure::Late),
+            In::Line { task, line } => self.on_line(task, &line),
+            In::Began => self.on_sandbox_began(cx),
             In::Tick => self.on_tick(cx),
         }
         self.run_waiting(cx);

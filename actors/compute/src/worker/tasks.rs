@@ -12,10 +12,15 @@ use bytes::Bytes;
 use pangea_kernel::Cx;
 use pangea_protocols::{
     receipt_job::{BATCH_MAX, Batch, Claim},
-    task::{Capabilities, Capability, Ending, Input, Outcome, Receipt, Refusal, TaskId},
+    task::{Capabilities, Capability, Ending, Input, Line, Outcome, Receipt, Refusal, TaskId},
     wire::compute::{Compute, Failure},
 };
 use std::cmp::Reverse;
+
+/// Most bytes of what one task logged, as it is sent …
+const LOG_BYTES_MAX: usize = 64 << 10;
+/// … with level, space and line end.
+const LINE_OVERHEAD: usize = 3;
 
 /// What every task is granted: nothing that differs between nodes.
 pub fn granted() -> Capabilities {
@@ -60,6 +65,7 @@ impl Worker {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         let Some(lease) = job.leases.get_mut(&id) else { return };
         lease.step = Step::Done;
+        let (place, log) = (lease.place, std::mem::take(&mut lease.log));
         let output = match outcome.ending {
             Ending::Output(bytes) => Some(bytes),
             Ending::Trapped(_) => None,
@@ -67,7 +73,39 @@ impl Worker {
         if job.done.is_empty() {
             job.done_since = cx.now();
         }
-        job.done.push((id, Claim { place: lease.place, receipt }, output));
+        job.done.push((id, Claim { place, receipt }, output));
+        if !log.is_empty() {
+            let (peer, job) = key;
+            self.tell(cx, peer, Compute::Log { job, place }, log.into());
+        }
+    }
+
+    /// A task logged something; the sandbox bounds how much.
+    pub(super) fn on_line(&mut self, task: TaskId, line: &Line) {
+        let Some((key, id)) = self.running.get(&task) else { return };
+        let Some(lease) = self.jobs.get_mut(key).and_then(|job| job.leases.get_mut(id)) else { return };
+        for text in line.text.lines() {
+            if lease.log.len() + text.len() + LINE_OVERHEAD > LOG_BYTES_MAX {
+                return;
+            }
+            lease.log.extend([&line.level.min(9).to_string(), " ", text, "\n"]);
+        }
+    }
+
+    /// The sandbox has lost everything: tasks are run elsewhere or again, modules come again.
+    pub(super) fn on_sandbox_began(&mut self, cx: &mut Cx<'_, Self>) {
+        self.installed.clear();
+        let tasks: Vec<TaskId> = self.running.keys().copied().collect();
+        tasks.into_iter().for_each(|task| self.fail_task(cx, task, Failure::Crashed));
+        let keys: Vec<Key> = self.jobs.keys().copied().collect();
+        for key in keys {
+            let Some(job) = self.jobs.get_mut(&key) else { continue };
+            if matches!(job.state, Module::Coming(..)) {
+                continue;
+            }
+            job.state = Module::Coming(Parts::default(), cx.now());
+            self.tell(cx, key.0, Compute::ModuleGet { job: key.1, part: 0 }, Bytes::new());
+        }
     }
 
     /// The sandbox does not run a task.

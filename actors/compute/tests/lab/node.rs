@@ -242,6 +242,8 @@ impl<P: Cast> Node<P> {
                 cx.emit(Out::Save(self.disk.clone()));
             }
             coordinator::Out::News { job, news } => cx.emit(Out::News(job, news)),
+            // The node submits what has not ended when it starts.
+            coordinator::Out::Began | coordinator::Out::Trace { .. } | coordinator::Out::Log { .. } => {}
         }
     }
 

@@ -4,17 +4,9 @@
 use super::tank::Tank;
 use crate::pass::cost;
 use bytes::Bytes;
+pub use pangea_protocols::task::Line;
 use pangea_protocols::task::{Input, Limits, Trap};
 use std::ops::Range;
-
-/// A line that a guest logged.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Line {
-    /// 0 error, 1 warning, 2 information, 3 and more for debugging.
-    pub level: u8,
-    /// Its text; what is not UTF-8 is replaced.
-    pub text: String,
-}
 
 /// The host's side of an instance.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ mod lab;
 mod tenant;
 
 pub use lab::{Setup, Tried, With, agreed, lab, read};
+pub use pangea_protocols::wire::extension::Name;
 pub use tenant::{Hosted, Native, Tenant};
 
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
 use bytes::Bytes;
 use pangea_kernel::{Effect, Seed, core::CxState, draw::Draws};
 use pangea_plugins::api::{Package, Snapshot};
-use pangea_protocols::{PeerId, guest, wire::extension::Name};
+use pangea_protocols::{PeerId, guest};
 use pangea_sandbox::{Guests, engine::Wasmi};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{

@@ -1,0 +1,636 @@
+//! The thread of the driver: one queue of what the coordinator emits and what clients ask, taken in order.
+
+use super::{
+    ENDED_BYTES_MAX, ENDED_MAX, JobsError, JobsHandle, RECEIVING_MAX,
+    handle::{self, Reply},
+    input::Chunks,
+    journal::Journal,
+    notes::Notes,
+    record::{Input, Record, Request, State},
+};
+use bytes::Bytes;
+use pangea_compute::api::{News, Progress, Saved, Spec, coordinator};
+use pangea_kernel::{Port, Rejected, contain};
+use pangea_protocols::{
+    Hash, JobId,
+    codec::{self, Limit},
+    job::{ErrorKind, JobError},
+    receipt_job::JobReceipt,
+};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::watch;
+
+/// Tasks that may wait for the thread …
+const QUEUE_MAX: usize = 8192;
+/// … of which so many places are left for what a job cannot go on without.
+const QUEUE_RESERVED: usize = 4096;
+/// How long to wait before a full mailbox of the coordinator is tried again.
+const MAILBOX_RETRY: Duration = Duration::from_millis(1);
+/// How often notes are flushed while nothing happens.
+const FLUSH: Duration = Duration::from_millis(200);
+/// What a receipt file starts with.
+pub const RECEIPT_MAGIC: &[u8] = b"pangea job receipt 1\n";
+
+/// What the thread is asked.
+#[derive(Debug)]
+pub(super) enum Task {
+    Core(coordinator::Out),
+    Ask(Ask),
+    Stop,
+}
+
+/// What clients ask.
+#[derive(Debug)]
+pub(super) enum Ask {
+    Run { request: Box<Request>, reply: Reply<Record> },
+    Feed { name: String, bytes: Option<Bytes>, reply: Reply<()> },
+    List(Reply<Vec<Record>>),
+    Watch { name: String, reply: Reply<watch::Receiver<Record>> },
+    Cancel { name: String, reply: Reply<()> },
+    Remove { name: String, reply: Reply<()> },
+    File { name: String, file: handle::File, reply: Reply<PathBuf> },
+}
+
+/// The running thread.
+#[derive(Debug)]
+pub struct JobsDriver {
+    thread: JoinHandle<()>,
+    tasks: SyncSender<Task>,
+}
+
+impl JobsDriver {
+    /// Starts the thread on the jobs in `dir`, which is made if it is not there. The port takes what the coordinator
+    /// emits; of it, only what is for this driver is acted upon.
+    ///
+    /// # Errors
+    /// See [`JobsError`]. A single job that cannot be read is left alone, with a word in the log.
+    pub fn start(
+        dir: &Path,
+        coordinator: Port<coordinator::In>,
+    ) -> Result<(Self, JobsHandle, Port<coordinator::Out>), JobsError> {
+        let io = |error| JobsError::Io { path: dir.to_owned(), error };
+        fs::create_dir_all(dir).map_err(io)?;
+        let jobs = load(dir).map_err(io)?;
+        let (tasks, queue) = sync_channel(QUEUE_MAX);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let mut desk = Desk { dir: dir.to_owned(), coordinator, jobs, numbers: BTreeMap::new(), next: 0 };
+        let taken = Arc::clone(&waiting);
+        let thread = thread::Builder::new().name("pangea-jobs".to_owned()).spawn(move || desk.work(&queue, &taken))?;
+        let port = port(tasks.clone(), waiting);
+        Ok((Self { thread, tasks: tasks.clone() }, JobsHandle::new(tasks), port))
+    }
+
+    /// Ends the thread when it has done what is queued. Jobs that run go on in the next life of the node.
+    pub fn stop(self) {
+        let _ = self.tasks.send(Task::Stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the thread of jobs panicked");
+        }
+    }
+}
+
+fn port(tasks: SyncSender<Task>, waiting: Arc<AtomicUsize>) -> Port<coordinator::Out> {
+    Port::new(move |out: coordinator::Out| {
+        use coordinator::Out;
+        let may_be_lost =
+            matches!(&out, Out::Trace { .. } | Out::Log { .. } | Out::News { news: News::Progress(_), .. });
+        if may_be_lost && waiting.load(Ordering::Relaxed) >= QUEUE_MAX - QUEUE_RESERVED {
+            return Err(Rejected::Full(out));
+        }
+        waiting.fetch_add(1, Ordering::Relaxed);
+        tasks.try_send(Task::Core(out)).map_err(|error| {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+            match error {
+                TrySendError::Full(Task::Core(out)) => Rejected::Full(out),
+                TrySendError::Disconnected(Task::Core(out)) => Rejected::Closed(out),
+                TrySendError::Full(_) | TrySendError::Disconnected(_) => unreachable!("what was sent comes back"),
+            }
+        })
+    })
+}
+
+struct Desk {
+    dir: PathBuf,
+    coordinator: Port<coordinator::In>,
+    jobs: BTreeMap<String, Job>,
+    /// Jobs that the coordinator has.
+    numbers: BTreeMap<JobId, String>,
+    next: u64,
+}
+
+struct Job {
+    dir: PathBuf,
+    view: watch::Sender<Record>,
+    /// While it is received or runs.
+    live: Option<Live>,
+}
+
+#[derive(Default)]
+struct Live {
+    number: Option<JobId>,
+    feed: Option<File>,
+    chunks: Option<Chunks>,
+    journal: Option<Journal>,
+    notes: Option<Notes>,
+    since: Option<Instant>,
+}
+
+/// Every job that can be read.
+fn load(dir: &Path) -> io::Result<BTreeMap<String, Job>> {
+    let mut jobs = BTreeMap::new();
+    for entry in fs::read_dir(dir)? {
+        let dir = entry?.path();
+        let record = fs::read(dir.join("job.json")).map_err(|error| error.to_string());
+        let record = record.and_then(|json| serde_json::from_slice::<Record>(&json).map_err(|error| error.to_string()));
+        match record {
+            Ok(record) => {
+                let live = (!record.state.is_over()).then(Live::default);
+                let (view, _) = watch::channel(record.clone());
+                jobs.insert(record.name, Job { dir, view, live });
+            }
+            Err(error) => tracing::warn!(dir = %dir.display(), error, "a job cannot be read and is left alone"),
+        }
+    }
+    Ok(jobs)
+}
+
+fn unix() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn failed(error: impl ToString) -> JobError {
+    JobError::new(ErrorKind::Failed, error.to_string())
+}
+
+fn write_failed(path: &Path, error: &io::Error) -> JobError {
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let (kind, advice) = if full { (ErrorKind::Quota, ": free some space") } else { (ErrorKind::Failed, "") };
+    JobError::new(kind, format!("cannot write {}: {error}{advice}", path.display()))
+}
+
+/// Writes a whole file that survives a loss of power, or leaves the old one.
+fn write_whole(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), JobError> {
+    let part = path.with_extension("part");
+    let written = File::create(&part).and_then(|mut file| {
+        write(&mut file)?;
+        file.sync_all()?;
+        fs::rename(&part, path)?;
+        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    });
+    written.map_err(|error| write_failed(path, &error))
+}
+
+impl Job {
+    fn change(&self, change: impl FnOnce(&mut Record)) {
+        self.view.send_modify(change);
+    }
+
+    fn save(&self) -> Result<(), JobError> {
+        let record = self.view.borrow().clone();
+        let json = serde_json::to_vec_pretty(&record).map_err(failed)?;
+        write_whole(&self.dir.join("job.json"), |file| file.write_all(&json))
+    }
+
+    fn state(&self) -> State {
+        self.view.borrow().state
+    }
+
+    /// It is over: what only a running job needs is removed.
+    fn end(&mut self, state: State, error: Option<JobError>) {
+        let since = self.live.take().and_then(|mut live| {
+            live.notes.iter_mut().for_each(Notes::flush);
+            live.since
+        });
+        self.change(|record| {
+            (record.state, record.error, record.ahead) = (state, error, None);
+            (record.ended_unix, record.took) = (Some(unix()), since.map(|since| since.elapsed()));
+        });
+        if let Err(error) = self.save() {
+            tracing::warn!(%error, "the end of a job was not written down");
+        }
+        for leftover in ["journal", "input"] {
+            let _ = fs::remove_file(self.dir.join(leftover));
+        }
+    }
+
+    fn finish(&mut self, outputs: &[Bytes], receipt: &JobReceipt) -> Result<(), JobError> {
+        let receipt = codec::encode(receipt, Limit::Local).map_err(failed)?;
+        write_whole(&self.dir.join("receipt"), |file| {
+            file.write_all(RECEIPT_MAGIC)?;
+            file.write_all(&receipt)
+        })?;
+        write_whole(&self.dir.join("output"), |file| outputs.iter().try_for_each(|output| file.write_all(output)))
+    }
+}
+
+impl Desk {
+    fn work(&mut self, queue: &Receiver<Task>, waiting: &AtomicUsize) {
+        let mut dirty = false;
+        loop {
+            let task = match queue.recv_timeout(FLUSH) {
+                Ok(task) => task,
+                Err(RecvTimeoutError::Timeout) => {
+                    if std::mem::take(&mut dirty) {
+                        self.flush();
+                    }
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            dirty = true;
+            let handled = match task {
+                Task::Core(out) => {
+                    waiting.fetch_sub(1, Ordering::Relaxed);
+                    contain(|| self.on_core(out))
+                }
+                Task::Ask(ask) => contain(|| self.on_ask(ask)),
+                Task::Stop => return self.flush(),
+            };
+            if let Err(reason) = handled {
+                tracing::error!(reason, "the jobs driver panicked");
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        let live = self.jobs.values_mut().filter_map(|job| job.live.as_mut());
+        live.filter_map(|live| live.notes.as_mut()).for_each(Notes::flush);
+    }
+
+    /// To the coordinator, however long its mailbox is full. False if it is gone.
+    fn tell(&self, message: coordinator::In) -> bool {
+        let mut message = message;
+        loop {
+            match self.coordinator.send(message) {
+                Ok(()) => return true,
+                Err(Rejected::Full(back)) => message = back,
+                Err(Rejected::Closed(_)) => return false,
+            }
+            thread::sleep(MAILBOX_RETRY);
+        }
+    }
+
+    fn on_core(&mut self, out: coordinator::Out) {
+        use coordinator::{In, Out};
+        match out {
+            Out::Began => self.begin_all(),
+            Out::Want { job, index } => {
+                let chunks = self.live(job).and_then(|live| live.chunks.as_ref());
+                let Some(read) = chunks.map(|chunks| chunks.read(index)) else { return };
+                self.tell(match read {
+                    Ok(bytes) => In::Input { job, index, bytes: bytes.into() },
+                    Err(reason) => In::InputFailed { job, reason },
+                });
+            }
+            Out::Save { job, saved } => {
+                let Some(journal) = self.live(job).and_then(|live| live.journal.as_mut()) else { return };
+                if let Err(error) = journal.append(saved) {
+                    tracing::warn!(%error, "a result was not written down: another run of the node would compute it again");
+                }
+            }
+            Out::Trace { job, trace } => {
+                self.live(job).and_then(|live| live.notes.as_mut()).iter_mut().for_each(|notes| notes.trace(trace));
+            }
+            Out::Log { job, place, host, lines } => {
+                if let Some(notes) = self.live(job).and_then(|live| live.notes.as_mut()) {
+                    notes.log(place, host, lines);
+                }
+            }
+            Out::News { job, news } => self.on_news(job, news),
+            // The rest is for others. What is over is removed when its end is told.
+            Out::Candidates { .. } | Out::Send { .. } | Out::Report { .. } | Out::Forget { .. } => {}
+        }
+    }
+
+    fn live(&mut self, number: JobId) -> Option<&mut Live> {
+        self.jobs.get_mut(self.numbers.get(&number)?)?.live.as_mut()
+    }
+
+    fn on_news(&mut self, number: JobId, news: News) {
+        let Some(job) = self.numbers.get(&number).and_then(|name| self.jobs.get_mut(name)) else { return };
+        match news {
+            News::Queued { ahead } => job.change(|record| record.ahead = Some(ahead)),
+            News::Progress(progress) => job.change(|record| {
+                record.ahead = None;
+                record.progress = progress;
+            }),
+            News::Done { outputs, receipt, progress } => {
+                let written = job.finish(&outputs, &receipt);
+                job.change(|record| {
+                    record.progress = progress;
+                    record.output_bytes = outputs.iter().map(|output| output.len() as u64).sum();
+                });
+                match written {
+                    Ok(()) => job.end(State::Done, None),
+                    Err(error) => job.end(State::Failed, Some(error)),
+                }
+            }
+            News::Failed(error) if error.kind == ErrorKind::Interrupted => job.end(State::Cancelled, Some(error)),
+            News::Failed(error) => job.end(State::Failed, Some(error)),
+        }
+        if job.live.is_none() {
+            self.numbers.remove(&number);
+            self.forget_old();
+        }
+    }
+
+    /// A new coordinator: every job that has not ended is its job.
+    fn begin_all(&mut self) {
+        self.numbers.clear();
+        let mut open: Vec<(u64, String)> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| !job.state().is_over())
+            .map(|(name, job)| (job.view.borrow().submitted_unix, name.clone()))
+            .collect();
+        open.sort();
+        for (_, name) in open {
+            let Some(job) = self.jobs.get_mut(&name) else { continue };
+            let is_fed = job.live.as_ref().is_some_and(|live| live.feed.is_some());
+            match job.state() {
+                State::Receiving if is_fed => {}
+                State::Receiving => {
+                    let text = "the node stopped before the input was all there: submit the job again";
+                    job.end(State::Failed, Some(failed(text)));
+                }
+                _ => self.submit(&name),
+            }
+        }
+    }
+
+    /// Gives a job to the coordinator, with what is already done of it.
+    fn submit(&mut self, name: &str) {
+        self.next += 1;
+        let number = JobId(self.next);
+        let Some(job) = self.jobs.get_mut(name) else { return };
+        let prepared = prepare(job, number);
+        let (spec, saved) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return job.end(State::Failed, Some(error)),
+        };
+        self.numbers.insert(number, name.to_owned());
+        self.tell(coordinator::In::Submit { job: number, spec: Box::new(spec) });
+        for saved in saved {
+            self.tell(coordinator::In::Restored { job: number, saved });
+        }
+    }
+
+    fn on_ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Run { request, reply } => _ = reply.send(self.on_run(*request)),
+            Ask::Feed { name, bytes, reply } => _ = reply.send(self.on_feed(&name, bytes)),
+            Ask::List(reply) => {
+                let mut all: Vec<Record> = self.jobs.values().map(|job| job.view.borrow().clone()).collect();
+                all.sort_by(|a, b| (b.submitted_unix, &b.name).cmp(&(a.submitted_unix, &a.name)));
+                let _ = reply.send(Ok(all));
+            }
+            Ask::Watch { name, reply } => _ = reply.send(self.find(&name).map(|job| job.view.subscribe())),
+            Ask::Cancel { name, reply } => _ = reply.send(self.on_cancel(&name)),
+            Ask::Remove { name, reply } => _ = reply.send(self.on_remove(&name)),
+            Ask::File { name, file, reply } => _ = reply.send(self.on_file(&name, file)),
+        }
+    }
+
+    /// The job that a user means.
+    fn find(&mut self, query: &str) -> Result<&mut Job, JobError> {
+        let known: Vec<String> = self.jobs.keys().filter(|name| name.starts_with(query)).cloned().collect();
+        let name = match &known[..] {
+            [name] if !query.is_empty() => name,
+            [] | [_] => {
+                return Err(JobError::new(
+                    ErrorKind::NotFound,
+                    format!("there is no job `{query}`: see `pangea job ls`"),
+                ));
+            }
+            several => {
+                let text = format!("`{query}` may mean {}: use more digits", several.join(", "));
+                return Err(JobError::new(ErrorKind::Usage, text));
+            }
+        };
+        self.jobs.get_mut(name).ok_or_else(|| failed("a job is gone"))
+    }
+
+    fn on_run(&mut self, request: Request) -> Result<Record, JobError> {
+        let receiving = self.jobs.values().filter(|job| job.state() == State::Receiving).count();
+        if receiving >= RECEIVING_MAX {
+            return Err(failed(format!("{receiving} jobs wait for their inputs already: try again later")));
+        }
+        let Request { module, module_name, input, terms } = request;
+        // What is wrong with an input that is there is told before anything is made.
+        let chunks = match &input {
+            Input::Path(path) => {
+                Some(Chunks::open(path, terms.cut, None).map_err(|text| JobError::new(ErrorKind::Usage, text))?)
+            }
+            Input::Stream(_) => None,
+        };
+        let input_name = match input {
+            Input::Path(path) => path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned()),
+            Input::Stream(name) => name,
+        };
+        let mut nonce = [0; 16];
+        getrandom::fill(&mut nonce).map_err(failed)?;
+        let name = data_encoding::HEXLOWER.encode(&nonce[..6]);
+        let dir = self.dir.join(&name);
+        let record = Record {
+            name: name.clone(),
+            nonce,
+            module: Hash::of(&module),
+            module_name,
+            input_name,
+            source: None,
+            terms,
+            chunks: 0,
+            state: State::Receiving,
+            ahead: None,
+            progress: Progress::default(),
+            output_bytes: 0,
+            error: None,
+            submitted_unix: unix(),
+            ended_unix: None,
+            took: None,
+        };
+        fs::create_dir(&dir).map_err(|error| write_failed(&dir, &error))?;
+        let (view, _) = watch::channel(record);
+        let mut job = Job { dir, view, live: Some(Live { since: Some(Instant::now()), ..Live::default() }) };
+        let begun = begin(&mut job, &module, chunks);
+        let is_fed = job.live.as_ref().is_some_and(|live| live.feed.is_some());
+        let dir = job.dir.clone();
+        self.jobs.insert(name.clone(), job);
+        if let Err(error) = begun {
+            self.jobs.remove(&name);
+            let _ = fs::remove_dir_all(dir);
+            return Err(error);
+        }
+        if !is_fed {
+            self.submit(&name);
+        }
+        Ok(self.find(&name)?.view.borrow().clone())
+    }
+
+    fn on_feed(&mut self, name: &str, bytes: Option<Bytes>) -> Result<(), JobError> {
+        let job = self.find(name)?;
+        let path = job.dir.join("input");
+        let Some(feed) = job.live.as_mut().and_then(|live| live.feed.as_mut()) else {
+            return Err(JobError::new(ErrorKind::Failed, "the job takes no more input: it has ended, or begun"));
+        };
+        if let Some(bytes) = bytes {
+            return feed.write_all(&bytes).map_err(|error| {
+                let error = write_failed(&path, &error);
+                job.end(State::Failed, Some(error.clone()));
+                error
+            });
+        }
+        let how = job.view.borrow().terms.cut;
+        let ready = Chunks::open(&path, how, None).map_err(|text| JobError::new(ErrorKind::Usage, text));
+        let ready = ready.and_then(|chunks| set_chunks(job, chunks));
+        if let Err(error) = ready {
+            job.end(State::Failed, Some(error.clone()));
+            return Err(error);
+        }
+        let name = job.view.borrow().name.clone();
+        self.submit(&name);
+        Ok(())
+    }
+
+    fn on_cancel(&mut self, name: &str) -> Result<(), JobError> {
+        let job = self.find(name)?;
+        let number = job.live.as_ref().and_then(|live| live.number);
+        match (job.state(), number) {
+            (State::Running, Some(job)) => _ = self.tell(coordinator::In::Cancel { job }),
+            (State::Receiving | State::Running, _) => {
+                let error = JobError::new(ErrorKind::Interrupted, "the job was cancelled");
+                job.end(State::Cancelled, Some(error));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_remove(&mut self, name: &str) -> Result<(), JobError> {
+        let job = self.find(name)?;
+        if !job.state().is_over() {
+            return Err(JobError::new(ErrorKind::Denied, "the job has not ended: cancel it first"));
+        }
+        let (name, dir) = (job.view.borrow().name.clone(), job.dir.clone());
+        fs::remove_dir_all(&dir).map_err(|error| failed(format!("cannot remove {}: {error}", dir.display())))?;
+        self.jobs.remove(&name);
+        Ok(())
+    }
+
+    fn on_file(&mut self, name: &str, file: handle::File) -> Result<PathBuf, JobError> {
+        let job = self.find(name)?;
+        if let Some(notes) = job.live.as_mut().and_then(|live| live.notes.as_mut()) {
+            notes.flush();
+        }
+        let path = job.dir.join(file.name());
+        let record = job.view.borrow().clone();
+        if !path.exists() || matches!(file, handle::File::Output | handle::File::Receipt) && record.state != State::Done
+        {
+            let because = match (&record.error, record.state.is_over()) {
+                (Some(error), _) => format!(": {error}"),
+                (None, true) => String::new(),
+                (None, false) => " yet".to_owned(),
+            };
+            let text = format!("job {} has no {}{because}", record.name, file.name());
+            return Err(JobError::new(ErrorKind::NotFound, text));
+        }
+        Ok(path)
+    }
+
+    /// Removes the oldest of the jobs that have ended, while there are too many or they are too large.
+    fn forget_old(&mut self) {
+        let over = self.jobs.iter().filter(|(_, job)| job.state().is_over());
+        let mut ended: Vec<(Option<u64>, String, u64)> =
+            over.map(|(name, job)| (job.view.borrow().ended_unix, name.clone(), size_of(&job.dir))).collect();
+        ended.sort();
+        let mut bytes: u64 = ended.iter().map(|(_, _, bytes)| bytes).sum();
+        let mut count = ended.len();
+        // The one that has just ended stays, however large it is.
+        for (_, name, size) in ended {
+            if count <= 1 || count <= ENDED_MAX && bytes <= ENDED_BYTES_MAX {
+                return;
+            }
+            (count, bytes) = (count - 1, bytes - size);
+            if let Some(job) = self.jobs.remove(&name)
+                && let Err(error) = fs::remove_dir_all(&job.dir)
+            {
+                tracing::warn!(dir = %job.dir.display(), %error, "an old job could not be removed");
+            }
+        }
+    }
+}
+
+fn size_of(dir: &Path) -> u64 {
+    let files = fs::read_dir(dir).into_iter().flatten().flatten();
+    files.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
+/// Writes down what was asked for.
+fn begin(job: &mut Job, module: &[u8], chunks: Option<Chunks>) -> Result<(), JobError> {
+    write_whole(&job.dir.join("module.wasm"), |file| file.write_all(module))?;
+    match chunks {
+        Some(chunks) => set_chunks(job, chunks),
+        None => {
+            let path = job.dir.join("input");
+            let feed = File::create(&path).map_err(|error| write_failed(&path, &error))?;
+            job.live.get_or_insert_default().feed = Some(feed);
+            job.save()
+        }
+    }
+}
+
+fn set_chunks(job: &mut Job, chunks: Chunks) -> Result<(), JobError> {
+    job.change(|record| {
+        record.state = State::Running;
+        record.chunks = chunks.count();
+        record.source = Some(chunks.source().clone());
+    });
+    let live = job.live.get_or_insert_default();
+    (live.feed, live.chunks) = (None, Some(chunks));
+    job.save()
+}
+
+/// Everything that the coordinator needs for a job.
+fn prepare(job: &mut Job, number: JobId) -> Result<(Spec, Vec<Saved>), JobError> {
+    let record = job.view.borrow().clone();
+    let read = |path: &Path| fs::read(path).map_err(|error| failed(format!("cannot read {}: {error}", path.display())));
+    let module = read(&job.dir.join("module.wasm"))?;
+    if Hash::of(&module) != record.module {
+        return Err(JobError::new(ErrorKind::Integrity, "the module that was kept with the job is damaged"));
+    }
+    let live = job.live.get_or_insert_default();
+    if live.chunks.is_none() {
+        let source = record.source.as_ref().ok_or_else(|| failed("the job has no input"))?;
+        live.chunks = Some(Chunks::open(&source.path, record.terms.cut, Some(source)).map_err(failed)?);
+    }
+    let mut saved = Vec::new();
+    let path = job.dir.join("journal");
+    live.journal = Some(Journal::open(&path, |entry| saved.push(entry)).map_err(|error| write_failed(&path, &error))?);
+    live.notes = Some(Notes::open(&job.dir).map_err(|error| write_failed(&job.dir, &error))?);
+    live.number = Some(number);
+    let terms = record.terms;
+    let spec = Spec {
+        nonce: record.nonce,
+        module: module.into(),
+        chunks: record.chunks,
+        limits: terms.limits,
+        verification: terms.verification,
+        split: terms.split,
+        merge: terms.merge,
+        priority: terms.priority,
+        timeout: terms.timeout,
+    };
+    Ok((spec, saved))
+}
