@@ -85,6 +85,7 @@ impl World {
             coordinator: mailbox(&never).0,
             worker: mailbox(&never).0,
             sandbox: mailbox(&never).0,
+            extensions: pangea::node::extensions::Extensions::of_plugins(mailbox(&never).0),
         };
         let (_, files) = FilesDriver::start(Port::new(|_| Ok(())), Default::default()).unwrap();
         let store = StoreThread::start(&dir.path().join("node.redb")).unwrap();

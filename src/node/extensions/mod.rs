@@ -42,9 +42,10 @@ pub type Outlet = Box<dyn FnMut(Out) + Send>;
 pub struct Native<H> {
     name: Name,
     /// Makes its mailbox.
-    slot: Box<dyn FnOnce(&H) -> (Line, Start<H>) + Send>,
+    slot: Mount<H>,
 }
 
+type Mount<H> = Box<dyn FnOnce(&H) -> (Line, Start<H>) + Send>;
 type Start<H> = Box<dyn FnOnce(&H, Outlet)>;
 
 /// A native extension that has its mailbox.
@@ -132,6 +133,11 @@ impl Extensions {
     pub fn new<H>(plugins: Port<api::In>, plugin_frames: Port<api::In>, natives: &[Mounted<H>]) -> Self {
         let natives = natives.iter().map(|native| (native.name.clone(), native.line.clone())).collect();
         Self { plugins, plugin_frames, natives: Arc::new(natives) }
+    }
+
+    /// Plugins alone, all in one mailbox: of a node in a test.
+    pub fn of_plugins(plugins: Port<api::In>) -> Self {
+        Self { plugin_frames: plugins.clone(), plugins, natives: Arc::default() }
     }
 
     /// Names of the native ones.
