@@ -38,6 +38,8 @@ pub struct Config {
     pub storage: Storage,
     /// Defaults of `put`.
     pub put: Put,
+    /// What is computed for others.
+    pub compute: Compute,
     /// What is logged.
     pub log: Log,
 }
@@ -82,6 +84,31 @@ pub struct Put {
     pub profile: Profile,
     /// How long holders keep an object.
     pub lease: Span,
+}
+
+/// `[compute]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Compute {
+    /// Run tasks at all.
+    pub enabled: bool,
+    /// Tasks that run at the same time.
+    pub threads: u32,
+    /// Bytes for guests and compiled modules in all.
+    pub memory: Bytes,
+    /// `process` or `threads`.
+    pub isolation: Isolation,
+}
+
+/// Where guests run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// In a process of their own, which is jailed and may die.
+    #[default]
+    Process,
+    /// In the node's process: saves a few MiB.
+    Threads,
 }
 
 /// `[log]`
@@ -132,6 +159,18 @@ impl Default for Storage {
 impl Default for Put {
     fn default() -> Self {
         Self { profile: Profile::default(), lease: Span::days(90) }
+    }
+}
+
+impl Default for Compute {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        Self {
+            enabled: true,
+            threads: u32::try_from(threads).unwrap_or(1),
+            memory: Bytes(1 << 30),
+            isolation: Isolation::default(),
+        }
     }
 }
 

@@ -5,3 +5,4 @@ pub mod cpu;
 pub mod disk;
 pub mod files;
 pub mod network;
+pub mod sandbox;
