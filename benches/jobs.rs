@@ -19,12 +19,13 @@
 
 #[path = "measure/mod.rs"]
 mod measure;
-#[path = "measure/network.rs"]
-mod network;
 
 use bytes::Bytes;
-use measure::{Bars, cpu_of, cpu_of_self, machine, number, quantile};
-use network::{Node, frame};
+use measure::{
+    Bars, cpu_of, cpu_of_self, machine,
+    network::{Node, frame},
+    number, quantile,
+};
 use pangea::demo::cluster::Cluster;
 use pangea_compute::{
     envelope,
@@ -248,6 +249,7 @@ fn moved(input: &Path) -> f64 {
         let to = receiving.await.unwrap();
         let used = cpu_of_self() - before;
         from.handle.shutdown().await;
+        from.disconnected().await;
         to.handle.shutdown().await;
         used
     })

@@ -113,7 +113,7 @@ impl Worker {
             return self.tell(cx, peer, Compute::Accept { job, slots: self.limits.slots }, Bytes::new());
         }
         let others = self.jobs.keys().filter(|(owner, _)| *owner != self.me).count();
-        let refusal = if self.denied.contains(&peer) {
+        let refusal = if !self.limits.enabled || self.denied.contains(&peer) {
             Some(Refusal::Denied)
         } else if offer.limits.exceeds(&self.limits.task).is_some() {
             Some(Refusal::OverLimit)
