@@ -23,7 +23,7 @@ case "${1-}" in
 *) sed -n '2,14s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac
 
-rust="word-count tour"
+rust="k-means matrix tour word-count"
 c="grep tour-c"
 assemblyscript="mandelbrot tour-as"
 
