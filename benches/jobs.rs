@@ -201,13 +201,12 @@ fn alone(module: &Path, input: &Path) -> (f64, f64) {
     assert!(matches!(prepared, Some(Done::Prepared { result: Ok(_), .. })), "{prepared:?}");
     let text: Bytes = fs::read(input).unwrap().into();
     let ends = split::cut(&text[..], Cut::Lines(CHUNK), usize::MAX).unwrap();
-    let (mut start, mut gas, before) = (0, 0, cpu_of_self());
-    for (index, end) in ends.iter().enumerate() {
-        let place = Place { stage: Stage::Execute, index: index as u32 };
-        let bytes = envelope::call(place, ends.len() as u32, &text[start..*end as usize]);
-        start = *end as usize;
+    let (mut gas, before) = (0, cpu_of_self());
+    for (index, range) in (0..).zip(split::ranges(&ends)) {
+        let place = Place { stage: Stage::Execute, index };
+        let bytes = envelope::call(place, ends.len() as u32, &text[range.start as usize..range.end as usize]);
         let limits = Limits { gas: 1 << 40, memory_bytes: 256 << 20, ..Limits::default() };
-        let (task, granted) = (TaskId(index as u64), pangea_compute::worker::granted());
+        let (task, granted) = (TaskId(index.into()), pangea_compute::worker::granted());
         let input = Input { bytes, ..Input::default() };
         let begin = Begin { task, module: hash, limits, granted, input, gas: 1 << 40 };
         match Work::Begin(Box::new(begin)).run(&workshop) {

@@ -206,6 +206,7 @@ fn the_top_level_stays_easy_to_read() {
         "clippy.toml",
         "deny.toml",
         "docs",
+        "guests",
         "protocols",
         "rustfmt.toml",
         "simulations",

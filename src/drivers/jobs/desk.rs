@@ -637,6 +637,8 @@ fn prepare(job: &mut Job, number: JobId) -> Result<(Spec, Vec<Saved>), JobError>
         merge: terms.merge,
         priority: terms.priority,
         timeout: terms.timeout,
+        depth: terms.depth,
+        passed_on: None,
     };
     Ok((spec, saved))
 }

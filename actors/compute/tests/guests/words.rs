@@ -2,13 +2,15 @@
 
 use crate::sandbox::{Module, folder};
 use bytes::Bytes;
-use pangea_compute::split::{Cut, cut};
+use pangea_compute::split::{Cut, cut, ranges};
 use pangea_protocols::{receipt_job::Stage, task::Capabilities};
 use proptest::prelude::*;
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 fn chunks(text: &[u8], size: usize) -> Vec<Bytes> {
-    cut(text, Cut::Lines(size)).into_iter().map(|range| Bytes::copy_from_slice(&text[range])).collect()
+    let ends = cut(text, Cut::Lines(size as u64), usize::MAX).unwrap();
+    let chunk = |range: Range<u64>| Bytes::copy_from_slice(&text[range.start as usize..range.end as usize]);
+    ranges(&ends).map(chunk).collect()
 }
 
 /// Words in all, and how often each occurs.
