@@ -30,7 +30,10 @@ fn sources(dir: &str) -> Vec<(PathBuf, String)> {
 }
 
 fn everything() -> Vec<(PathBuf, String)> {
-    ["protocols", "actors", "src", "simulations", "tests", "benches"].iter().flat_map(|dir| sources(dir)).collect()
+    ["protocols", "actors", "src", "simulations", "tests", "benches", "guests"]
+        .iter()
+        .flat_map(|dir| sources(dir))
+        .collect()
 }
 
 fn manifest(dir: &str) -> toml::Table {

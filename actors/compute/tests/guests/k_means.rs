@@ -1,6 +1,6 @@
 //! k-means: every round against the definition, and rounds until nothing moves.
 
-use crate::sandbox::Module;
+use crate::sandbox::{Module, folder};
 use pangea_protocols::{
     receipt_job::Stage,
     task::{Capabilities, Trap},
@@ -113,4 +113,26 @@ fn what_is_no_input_traps() {
     assert_eq!(module.entry(Stage::Execute, (0, 1), b"middle 1\n2 3\n").trap(), Trap::Unreachable);
     assert_eq!(module.entry(Stage::Merge, (0, 1), b"\x80").trap(), Trap::Unreachable);
     assert_eq!(module.entry(Stage::Merge, (0, 1), b"\x81\x41a").trap(), Trap::Unreachable);
+}
+
+#[test]
+fn the_script_runs_rounds_until_nothing_moves() {
+    let dir = std::env::temp_dir().join(format!("pangea-k-means-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("points"), "1 1\n2 2\n").unwrap();
+    // In place of a job: notes its input, and moves a middle twice.
+    let job = r##"cat "$1" >> "$0.seen"; n=$(grep -c '^1 1' "$0.seen")
+        echo "# 2 points, squared distances 1, a middle moved by up to $((3 - n))"; echo "middle $n $n""##;
+    std::fs::write(dir.join("job"), job).unwrap();
+    let ran = std::process::Command::new("sh")
+        .arg(folder().join("examples/k-means/k-means.sh"))
+        .args(["7".as_ref(), dir.join("points").as_os_str(), "sh".as_ref(), dir.join("job").as_os_str()])
+        .output()
+        .unwrap();
+    let seen = std::fs::read_to_string(dir.join("job.seen")).unwrap();
+    std::fs::remove_dir_all(dir).unwrap();
+    let last = "# 2 points, squared distances 1, a middle moved by up to 0\nmiddle 3 3\n";
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), last, "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(seen.starts_with("clusters 7\n1 1\n2 2\n# 2 points"), "{seen}");
+    assert!(seen.ends_with("middle 2 2\n1 1\n2 2\n"), "{seen}");
 }

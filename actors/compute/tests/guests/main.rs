@@ -6,13 +6,14 @@
 //! | `sandbox` | runs a module: one call, or a whole job |
 //! | `sdk` | the envelope of the crate, the header of C |
 //! | `tour` | what a module may import, in every language |
-//! | `words`, `grep`, `mandelbrot`, `matrix`, `k_means` | the examples |
+//! | `lines`, `words`, `grep`, `mandelbrot`, `matrix`, `k_means` | the examples |
 //! | `sums` | `SUMS` names what is there |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod grep;
 mod k_means;
+mod lines;
 mod mandelbrot;
 mod matrix;
 mod sandbox;

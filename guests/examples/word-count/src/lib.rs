@@ -25,6 +25,8 @@ use table::{Table, Word};
 pub const TOP: usize = 100;
 /// What the outputs of all chunks may take together: a megabyte below the most that a merge can be given.
 const OUTPUTS_BYTES: usize = 15 << 20;
+/// What the first line of an output and its place in a list take at most.
+const HEAD_BYTES: usize = 72;
 /// Counts above this are never left out.
 const RARE: usize = 1024;
 
@@ -32,7 +34,7 @@ const RARE: usize = 1024;
 pub fn count(chunk: Chunk) -> Vec<u8> {
     let mut table = Table::new();
     let words = words::count(chunk.bytes, &mut table);
-    let room = OUTPUTS_BYTES / (chunk.total as usize).max(1);
+    let room = (OUTPUTS_BYTES / (chunk.total as usize).max(1)).saturating_sub(HEAD_BYTES);
     let left_out = rarest_that_fits(&table, room) - 1;
     let mut output = format!("{words} {} {left_out}\n", table.len()).into_bytes();
     for word in table.iter().filter(|word| word.count > left_out) {

@@ -3,6 +3,35 @@
 //! ```text
 //! alloc(len) ─▶ room ─▶ the host writes the input ─▶ handle(ptr, len) ─▶ answer ─▶ the host reads the output
 //! ```
+//!
+//! What the attributes refuse, they refuse when the task is compiled:
+//!
+//! ```compile_fail
+//! #[pangea_guest::task(lgo)]
+//! fn a_typing_error(input: &[u8]) {}
+//! ```
+//! ```compile_fail
+//! #[pangea_guest::merge]
+//! fn a_merge_without_an_execute(parts: pangea_guest::Parts) {}
+//! ```
+//! ```compile_fail
+//! #[pangea_guest::task]
+//! async fn something_to_wait_for(input: &[u8]) {}
+//! ```
+//! ```compile_fail
+//! #[pangea_guest::task]
+//! struct NoFunction;
+//! ```
+//! ```compile_fail
+//! #[pangea_guest::task]
+//! fn a_result_that_is_no_output(input: &[u8]) -> f64 { 0.0 }
+//! ```
+//! ```compile_fail
+//! #[pangea_guest::execute]
+//! fn work(input: &[u8]) {}
+//! #[pangea_guest::split]
+//! fn cut(input: &[u8]) -> Vec<u8> { Vec::new() }
+//! ```
 
 use crate::data::{Argument, Chunk, Chunks, Output, call};
 use __alloc::vec::Vec;

@@ -1,3 +1,5 @@
+//! What makes tasks and jobs for the sandbox short to write in Rust.
+//!
 #![doc = include_str!("../README.md")]
 //!
 //! # Where to find what
@@ -8,7 +10,7 @@
 //! | [`host`] | what a module may import: log, send, now, random, chunk_read |
 //! | `native` | the same without a sandbox, for `cargo test`; not on wasm32 |
 //! | [`abi`] | what the attributes expand to |
-//! | `runtime` | allocator and panic handler for modules without the standard library |
+//! | `runtime`, `heap` | panic handler and allocator for modules without the standard library |
 
 #![no_std]
 
@@ -18,6 +20,8 @@ extern crate std;
 
 pub mod abi;
 pub mod data;
+#[cfg(any(test, all(feature = "runtime", target_arch = "wasm32")))]
+mod heap;
 pub mod host;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
