@@ -148,6 +148,7 @@ fn no_build_plants_a_bug_by_default() {
         "actors/transfer",
         "actors/sandbox",
         "actors/compute",
+        "actors/plugins",
         "simulations",
     ] {
         let manifest = manifest(dir);

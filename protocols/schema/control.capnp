@@ -64,6 +64,21 @@ interface Control {
 
   computations @15 () -> (answer :Answer(Computations));
   # Jobs of WebAssembly on this node and its peers.
+
+  installPlugin @16 (manifest :Text, module :Data) -> (answer :Answer(Installed));
+  # Runs a plugin, or replaces the one of that name. Answered when it has started and is durable.
+
+  removePlugin @17 (name :Text) -> (answer :Answer(Nothing));
+  # Stops a plugin, and forgets it and what it kept.
+
+  plugins @18 () -> (answer :Answer(List(Plugin)));
+  # All plugins, by name.
+
+  askPlugin @19 (name :Text, bytes :Data) -> (answer :Answer(Data));
+  # Asks a plugin, or an actor that was added to the node.
+
+  pluginLog @20 (name :Text) -> (answer :Answer(List(Line)));
+  # What it has logged lately, oldest first.
 }
 
 interface Job {
@@ -416,4 +431,37 @@ struct ComputationProgress {
   busyHosts @11 :UInt32;    # hosts that are full
   busyWaiting @12 :UInt32;  # tasks that wait at the one of them that has fewest
   etaMs @13 :UInt64 = 0xffffffffffffffff; # until the end of the stage; all ones if unknown
+}
+
+struct Installed {
+  plugin @0 :Plugin;
+  replaced @1 :Text;        # the version that it replaced; empty if it is new
+}
+
+struct Plugin {
+  name @0 :Text;
+  version @1 :Text;
+  about @2 :Text;
+  commands @3 :List(Command); # what it can be asked; none: anything
+  capabilities @4 :List(Text); # what it may do beside computing
+  state @5 :Text;           # starting, running, pausing, disabled
+  waiting @6 :UInt64;       # events in its mailbox
+  handled @7 :UInt64;       # events
+  dropped @8 :UInt64;       # messages of peers that found its mailbox full
+  restarts @9 :UInt64;
+  gas @10 :UInt64;          # of all calls
+  busyUs @11 :UInt64;       # time of all calls
+  memoryBytes @12 :UInt64;  # after the last call
+  snapshotBytes @13 :UInt64;
+  failure @14 :Text;        # why it failed the last time; empty if it has not
+}
+
+struct Command {
+  name @0 :Text;
+  about @1 :Text;
+}
+
+struct Line {
+  level @0 :UInt8;          # 0 error, 1 warning, 2 information, 3 and more for debugging
+  text @1 :Text;
 }

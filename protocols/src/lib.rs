@@ -5,6 +5,7 @@
 //! | [`id`] | [`PeerId`], [`Hash`], [`Cid`], [`ShardId`], [`JobId`]: how things are named |
 //! | [`time`] | [`time::Time`] (monotonic) and [`time::UnixTime`] (calendar) |
 //! | [`codec`] | the one place that touches bincode; every decode has a byte limit |
+//! | [`cbor`] | what guests are spoken to in |
 //! | [`wire`] | what travels between two nodes: frames, and one module per protocol |
 //! | [`merkle`] | proofs: a shard belongs to a stripe, a range belongs to a shard |
 //! | [`receipt`] | what a holder signs when a shard is durable |
@@ -13,17 +14,20 @@
 //! | [`ticket`] | `pangea:<cid>#k=<key>`, what a user hands to another |
 //! | [`job`] | what the user hears of a put, a get, a remove |
 //! | [`task`] | what a sandboxed task is given, what it may use, how it ended |
+//! | [`guest`] | the messages of the driver that runs guests which stay |
 //! | [`peers`], [`encoded`] | what actors tell each other of peers, and of a stream being encoded |
 //! | [`net`], [`disk`], [`files`] | the messages of the drivers |
 //! | [`generated`] | the control API, generated from `schema/control.capnp` |
 //!
 //! Nothing here does I/O, keeps state or reads a clock. Actors depend on this crate and never on each other.
 
+pub mod cbor;
 pub mod codec;
 pub mod disk;
 pub mod encoded;
 pub mod files;
 pub mod generated;
+pub mod guest;
 pub mod id;
 pub mod job;
 pub mod manifest;

@@ -15,6 +15,7 @@ use pangea_protocols::{
     wire::{
         Frame, Message,
         compute::{self, Compute},
+        extension::Extension,
         fetch::{Fetch, Item, MissingReason},
         have::Have,
         pex::{PeerRecord, Pex},
@@ -153,6 +154,8 @@ fn messages() -> Vec<Shown> {
             b"",
         ),
     ];
+    let name = "presence".parse().unwrap();
+    messages.push(("extension", "Message", Message::Extension(Extension::Message { name }), b"ping"));
     messages
         .extend(compute().into_iter().map(|(name, message, body)| ("compute", name, Message::Compute(message), body)));
     messages

@@ -16,6 +16,7 @@ use pangea_protocols::{
     wire::{
         BODY_BYTES_MAX, Frame, Message, PRELUDE_BYTES, Prelude, WireError,
         compute::{Compute, DATA_PARTS_MAX, LEASES_MAX, MODULE_PARTS_MAX, PART_BYTES},
+        extension::{Extension, Name, PAYLOAD_BYTES_MAX},
         have::{Have, SHARDS_MAX},
         store::{ShardKind, Store},
     },
@@ -67,6 +68,25 @@ fn a_list_longer_than_its_protocol_allows_is_neither_sent_nor_accepted() {
     let header = codec::encode(&have, Limit::Message).unwrap();
     let prelude = Prelude { protocol: 3, header_len: header.len(), body_len: 0 };
     assert!(matches!(Message::read(&prelude, &header), Err(WireError::Invalid(_))));
+}
+
+#[test]
+fn an_extension_has_a_name_and_a_short_payload() {
+    let mut frame = Frame {
+        message: Message::Extension(Extension::Message { name: "a-1".parse().unwrap() }),
+        body: Bytes::from(vec![0; PAYLOAD_BYTES_MAX]),
+    };
+    let bytes: Bytes = [frame.head().unwrap(), frame.body.clone()].concat().into();
+    assert_eq!(Frame::read(&bytes), Ok(frame.clone()));
+    frame.body = vec![0; PAYLOAD_BYTES_MAX + 1].into();
+    assert!(matches!(frame.head(), Err(WireError::TooLong { limit: PAYLOAD_BYTES_MAX, .. })));
+    let long = "a".repeat(65);
+    for name in ["", "A", "a/b", "..", "a b", "ä", &long] {
+        assert!(name.parse::<Name>().is_err(), "{name}");
+        let header = codec::encode(&(0u32, name), Limit::Message).unwrap();
+        let prelude = Prelude { protocol: 6, header_len: header.len(), body_len: 0 };
+        assert!(matches!(Message::read(&prelude, &header), Err(WireError::Codec(_))), "{name}");
+    }
 }
 
 #[test]

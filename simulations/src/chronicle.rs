@@ -88,6 +88,7 @@ pub fn frame_label(frame: &Frame) -> String {
         Message::Have(message) => ("have", format!("{message:?}")),
         Message::Pex(message) => ("pex", format!("{message:?}")),
         Message::Compute(message) => ("compute", format!("{message:?}")),
+        Message::Extension(message) => ("extension", format!("{message:?}")),
     };
     format!("{protocol} {}", first_word(&text))
 }

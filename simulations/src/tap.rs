@@ -343,7 +343,7 @@ fn is_answer(frame: &Frame) -> bool {
 }
 
 fn is_unknown_to_older(frame: &Frame) -> bool {
-    matches!(frame.message, Message::Have(_) | Message::Pex(_) | Message::Compute(_))
+    matches!(frame.message, Message::Have(_) | Message::Pex(_) | Message::Compute(_) | Message::Extension(_))
 }
 
 fn corrupted(frame: Frame, draw: &mut Draw) -> Frame {

@@ -11,6 +11,8 @@
 //! | `task` | `task`: needs no running node |
 //! | `job` | `job` |
 //! | `sandbox` | the process that a node starts for its guests; not for people |
+//! | `actor` | `actor`: plugins |
+//! | `top` | `top` |
 //! | `session` | the connection to the node, jobs and Ctrl-C |
 //! | `target` | what names an object: a ticket, a CID or a name; ranges |
 //! | `output`, `format`, `table`, [`progress`] | how things are shown |
@@ -21,6 +23,7 @@
 //!
 //! Names and messages come from other people's machines: everything is made printable before it reaches a terminal.
 
+mod actor;
 mod catalog;
 pub mod error;
 mod fetch;
@@ -37,6 +40,7 @@ mod store;
 mod table;
 mod target;
 mod task;
+mod top;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use error::CliError;
@@ -96,6 +100,8 @@ pub(crate) enum Command {
     Peers(peers::PeersArgs),
     Task(task::TaskArgs),
     Job(job::JobArgs),
+    Actor(actor::ActorArgs),
+    Top(top::TopArgs),
     Id(node::IdArgs),
     Status(node::StatusArgs),
     Stop(node::StopArgs),
@@ -147,6 +153,8 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CliError> {
         Command::Stop(_) => session::run(&global, output, async |session| node::stop(session).await),
         Command::Task(args) => task::task(&args, output),
         Command::Job(args) => job::job(&global, args, output),
+        Command::Actor(args) => actor::actor(args, &global, output),
+        Command::Top(args) => session::run(&global, output, async |session| top::top(session, args).await),
         Command::Completions(args) => node::completions(&args, &mut Cli::command(), output),
         Command::ExitCodes(_) => output.text(error::EXIT_CODES),
         Command::Init(_) => local::init(&global, output),

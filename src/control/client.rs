@@ -7,7 +7,7 @@ use super::{
     CHUNK_BYTES_MAX, ControlError, address,
     computations::Computations,
     decode::{self, DecodeError, NewsPage},
-    encode,
+    encode, plugins,
     server::network,
     view::{PeerView, StatusView},
 };
@@ -23,13 +23,16 @@ use futures::{
     future::{LocalBoxFuture, Shared},
 };
 use pangea_ces::api::Selection;
+use pangea_plugins::api::{Package, View};
 use pangea_protocols::{
     Address, Cid, JobId, PeerId,
     files::{Sink, Source},
     generated::control_capnp::{answer, byte_sink, control, job},
+    guest::Line,
     job::{ErrorKind, JobError, Stored},
     manifest::{DirectoryIndex, Entry},
     ticket::Ticket,
+    wire::extension::Name,
 };
 use std::{io, path::Path, rc::Rc, time::Duration};
 use tokio::{net::UnixStream, sync::mpsc};
@@ -280,6 +283,46 @@ impl Client {
     pub async fn read_computation(&self, name: &str, file: File, to: mpsc::Sender<Bytes>) -> Result<(), JobError> {
         let computations = self.computations().await?;
         computations.read_to(name, file, capnp_rpc::new_client(Receiving { to })).await
+    }
+
+    /// Runs a plugin, or replaces the one of that name; returns it, and the version that it replaced.
+    pub async fn install_plugin(&self, package: &Package) -> Result<(View, Option<String>), JobError> {
+        let mut request = self.control.install_plugin_request();
+        request.get().set_manifest(package.manifest.as_str());
+        request.get().set_module(&package.module);
+        ask!(request, |installed| {
+            let view = installed.get_plugin().map_err(lost).and_then(|view| plugins::decode(view).map_err(strange))?;
+            let replaced = installed.get_replaced().map_err(lost)?.to_str().map_err(|e| strange(e.into()))?;
+            Ok((view, Some(replaced.to_owned()).filter(|replaced| !replaced.is_empty())))
+        })
+    }
+
+    /// Stops a plugin, and forgets it and what it kept.
+    pub async fn remove_plugin(&self, name: &Name) -> Result<(), JobError> {
+        let mut request = self.control.remove_plugin_request();
+        request.get().set_name(name.as_str());
+        ask!(request, |_nothing| Ok(()))
+    }
+
+    /// All plugins, by name.
+    pub async fn plugins(&self) -> Result<Vec<View>, JobError> {
+        ask!(self.control.plugins_request(), |views| views.iter().map(plugins::decode).collect::<Result<_, _>>())
+            .map_err(strange)
+    }
+
+    /// Asks a plugin, or an actor that was added to the node.
+    pub async fn ask_plugin(&self, name: &Name, bytes: &[u8]) -> Result<Bytes, JobError> {
+        let mut request = self.control.ask_plugin_request();
+        request.get().set_name(name.as_str());
+        request.get().set_bytes(bytes);
+        ask!(request, |answer| Ok(Bytes::copy_from_slice(answer)))
+    }
+
+    /// What it has logged lately, oldest first.
+    pub async fn plugin_log(&self, name: &Name) -> Result<Vec<Line>, JobError> {
+        let mut request = self.control.plugin_log_request();
+        request.get().set_name(name.as_str());
+        ask!(request, |lines| lines.iter().map(plugins::decode_line).collect::<Result<_, _>>()).map_err(strange)
     }
 
     /// Asks the node to stop; see [`Client::closed`].

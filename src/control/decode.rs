@@ -23,6 +23,8 @@ use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf, str::FromStr
 pub(super) enum DecodeError {
     #[error("broken message: {0}")]
     Message(#[from] capnp::Error),
+    #[error(transparent)]
+    Name(#[from] pangea_protocols::wire::extension::BadName),
     #[error("text that is not UTF-8")]
     Utf8(#[from] std::str::Utf8Error),
     #[error("a choice that this version does not know")]

@@ -14,7 +14,7 @@ use std::{os::unix::ffi::OsStrExt, path::Path, time::Duration};
 /// Stands for "unknown" and "to the end" in number fields.
 pub(super) const NONE: u64 = u64::MAX;
 
-fn length(len: usize) -> u32 {
+pub(super) fn length(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 

@@ -8,6 +8,7 @@
 //! | `jobs` | a running job as a capability, and the byte streams of puts and gets |
 //! | [`client`] | what the command line uses |
 //! | `encode`, `decode` | between the schema's structs and the node's types |
+//! | [`plugins`] | the same for plugins, both ways |
 //! | [`view`] | the node's answers as a client sees them |
 //!
 //! The schema is `protocols/schema/control.capnp`; its header states the transport, the errors and the limits.
@@ -20,6 +21,7 @@ pub mod computations;
 mod decode;
 mod encode;
 mod jobs;
+pub mod plugins;
 pub mod server;
 mod service;
 pub mod view;

@@ -5,6 +5,7 @@ use super::{
     decode::DecodeError,
     encode,
     jobs::{Canceller, FeedServer, JobServer, Slots, stream_out},
+    plugins,
 };
 use crate::{
     drivers::jobs::JobsHandle,
@@ -13,13 +14,16 @@ use crate::{
         handle::{Get, Job, Put},
     },
 };
+use bytes::Bytes;
 use pangea_ces::api::Selection;
+use pangea_plugins::api::Package;
 use pangea_protocols::{
     Address, Cid, JobId, PeerId,
     files::{Sink, Source},
     generated::control_capnp::{self as schema, answer, byte_sink, control, job, listing},
     job::{ErrorKind, JobError, Stored},
     ticket::Ticket,
+    wire::extension::Name,
 };
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 use tokio::sync::oneshot;
@@ -311,6 +315,100 @@ impl control::Server for Service {
     ) -> capnp::Result<()> {
         respond_nothing(to.get().init_answer(), self.node.shutdown().await)
     }
+
+    async fn install_plugin(
+        self: Rc<Self>,
+        params: control::InstallPluginParams,
+        mut to: control::InstallPluginResults,
+    ) -> capnp::Result<()> {
+        let result = match read_package(&params) {
+            Ok(package) => match self.node.extensions() {
+                Ok(extensions) => extensions.install(package).await,
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(bad(error)),
+        };
+        respond(to.get().init_answer(), result, |answer, (view, replaced)| {
+            let mut installed = answer.init_ok();
+            plugins::encode(installed.reborrow().init_plugin(), &view);
+            installed.set_replaced(replaced.as_deref().unwrap_or_default());
+            Ok(())
+        })
+    }
+
+    async fn remove_plugin(
+        self: Rc<Self>,
+        params: control::RemovePluginParams,
+        mut to: control::RemovePluginResults,
+    ) -> capnp::Result<()> {
+        let result = match decode::parse::<Name>(params.get()?.get_name()?) {
+            Ok(name) => match self.node.extensions() {
+                Ok(extensions) => extensions.remove(name).await,
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(bad(error)),
+        };
+        respond_nothing(to.get().init_answer(), result)
+    }
+
+    async fn plugins(self: Rc<Self>, _: control::PluginsParams, mut to: control::PluginsResults) -> capnp::Result<()> {
+        let result = match self.node.extensions() {
+            Ok(extensions) => extensions.list().await,
+            Err(error) => Err(error),
+        };
+        respond(to.get().init_answer(), result, |answer, views| {
+            let mut list = answer.initn_ok(encode::length(views.len()));
+            for (n, view) in (0..list.len()).zip(&views) {
+                plugins::encode(list.reborrow().get(n), view);
+            }
+            Ok(())
+        })
+    }
+
+    async fn ask_plugin(
+        self: Rc<Self>,
+        params: control::AskPluginParams,
+        mut to: control::AskPluginResults,
+    ) -> capnp::Result<()> {
+        let params = params.get()?;
+        let result = match decode::parse::<Name>(params.get_name()?) {
+            Ok(name) => match self.node.extensions() {
+                Ok(extensions) => extensions.command(name, Bytes::copy_from_slice(params.get_bytes()?)).await,
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(bad(error)),
+        };
+        respond(to.get().init_answer(), result, |mut answer, bytes| answer.set_ok(&bytes[..]))
+    }
+
+    async fn plugin_log(
+        self: Rc<Self>,
+        params: control::PluginLogParams,
+        mut to: control::PluginLogResults,
+    ) -> capnp::Result<()> {
+        let result = match decode::parse::<Name>(params.get()?.get_name()?) {
+            Ok(name) => match self.node.extensions() {
+                Ok(extensions) => extensions.lines(name).await,
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(bad(error)),
+        };
+        respond(to.get().init_answer(), result, |answer, lines| {
+            let mut list = answer.initn_ok(encode::length(lines.len()));
+            for (n, line) in (0..list.len()).zip(&lines) {
+                let mut to = list.reborrow().get(n);
+                to.set_level(line.level);
+                to.set_text(line.text.as_str());
+            }
+            Ok(())
+        })
+    }
+}
+
+fn read_package(params: &control::InstallPluginParams) -> Result<Package, DecodeError> {
+    let params = params.get()?;
+    let manifest = params.get_manifest()?.to_str()?.to_owned();
+    Ok(Package { manifest, module: Bytes::copy_from_slice(params.get_module()?) })
 }
 
 /// A snapshot of the catalog that is handed out page by page.

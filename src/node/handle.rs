@@ -3,6 +3,7 @@
 //! The control API, the demo and tests use it; it can be cloned and sent between threads. It does nothing itself: the
 //! hub (`node::hub`) owns the job table and talks to the actors.
 
+use super::extensions::ExtensionsHandle;
 use bytes::Bytes;
 use pangea_ces::api::{Profile, Selection};
 use pangea_protocols::{
@@ -111,6 +112,7 @@ pub enum Request {
 #[derive(Clone, Debug)]
 pub struct NodeHandle {
     hub: mpsc::Sender<Request>,
+    extensions: Option<ExtensionsHandle>,
 }
 
 /// The node has stopped, so it cannot answer.
@@ -121,7 +123,28 @@ fn stopped<T>(_: T) -> JobError {
 impl NodeHandle {
     /// A handle whose requests go to the hub that reads `hub`.
     pub fn new(hub: mpsc::Sender<Request>) -> Self {
-        Self { hub }
+        Self { hub, extensions: None }
+    }
+
+    /// The same, of a node with extensions.
+    #[must_use]
+    pub fn with_extensions(self, extensions: ExtensionsHandle) -> Self {
+        Self { extensions: Some(extensions), ..self }
+    }
+
+    /// Plugins, and actors that were added to the node.
+    ///
+    /// # Errors
+    /// It has none: only a node in a test.
+    pub fn extensions(&self) -> Result<&ExtensionsHandle, JobError> {
+        self.extensions.as_ref().ok_or_else(|| JobError::new(ErrorKind::Failed, "this node has no extensions"))
+    }
+
+    /// Has all extensions save what they know.
+    pub(super) async fn drain_extensions(&self) {
+        if let Some(extensions) = &self.extensions {
+            let _ = extensions.drain().await;
+        }
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, JobError> {

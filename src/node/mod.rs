@@ -3,6 +3,7 @@
 //! Which message goes where stands in [`wiring`]; what can be asked of a node in [`handle`]; jobs live in [`hub`].
 
 mod addresses;
+pub mod extensions;
 pub mod handle;
 pub mod hub;
 mod run;
@@ -17,6 +18,7 @@ use crate::{
         cpu::CpuPool,
         disk::{self, Disk},
         files::{FilesDriver, FilesHandle},
+        guests::GuestsDriver,
         jobs::{JobsDriver, JobsError, JobsHandle},
         network::{self, NetworkConfig, NetworkHandle},
         sandbox::SandboxDriver,
@@ -25,19 +27,29 @@ use crate::{
     identity::{Identity, IdentityError, entropy},
     store::{StoreThread, StoreThreadError},
 };
+use extensions::{
+    DeskIn, Native, NativeError,
+    desk::{self, Desk},
+    services::Storing,
+};
 use hub::{About, Hub, HubIn};
 use pangea_ces::Ces;
 use pangea_chunks::ChunkStore;
 use pangea_compute::{Coordinator, Worker, worker};
 use pangea_kernel::{
-    Port, Rejected, Seed,
+    Core, Port, Rejected, Seed,
     actix_host::{ActixHost, ActorThread, ActorThreadError, HostConfig},
 };
 use pangea_peers::{PeerManager, api as peers};
+use pangea_plugins::{Plugins, extension};
 use pangea_protocols::{Address, PeerId, net, task};
 use pangea_sandbox::{Sandbox, pass, sandbox};
 use pangea_transfer::{download::Downloader, upload::Uploader};
-use std::{io, sync::Arc, time::Instant};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::{runtime::Runtime, sync::mpsc, task::JoinHandle};
 use wiring::{Actors, Cores, Drivers, Mailboxes};
 
@@ -47,6 +59,12 @@ const HUB_QUEUE_MAX: usize = 8192;
 const HUB_QUEUE_RESERVED: usize = 1024;
 /// Threads for sockets and the hub.
 const NETWORK_THREADS: usize = 2;
+/// Threads that look at folders for plugins; they are there when they are needed.
+const BLOCKING_THREADS_MAX: usize = 2;
+/// Threads that call plugins.
+const GUEST_THREADS: usize = 2;
+/// How long extensions may take to save what they know when the node stops.
+const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +90,9 @@ pub enum StartError {
     /// What its user has had computed.
     #[error(transparent)]
     Jobs(#[from] JobsError),
+    /// An actor that was added to it.
+    #[error(transparent)]
+    Native(#[from] NativeError),
     /// Threads.
     #[error("cannot start a thread: {0}; are the process' limits on threads or open files too low?")]
     Thread(#[from] io::Error),
@@ -89,6 +110,7 @@ pub struct Node {
     sandbox: SandboxDriver,
     jobs: JobsDriver,
     jobs_handle: JobsHandle,
+    guests: GuestsDriver,
     store: StoreThread,
     runtime: Runtime,
     escalated: mpsc::Receiver<String>,
@@ -107,14 +129,63 @@ struct Started {
     sandbox: SandboxDriver,
     jobs: JobsDriver,
     jobs_handle: JobsHandle,
+    guests: GuestsDriver,
+}
+
+/// A node that is not started yet: actors of your own can be added to it.
+pub struct Builder {
+    home: Home,
+    config: Config,
+    natives: Vec<Result<Native<ActixHost>, NativeError>>,
+}
+
+impl Builder {
+    /// Adds an actor: a core over the types of [`pangea_plugins::extension`]. Its messages are routed, it is watched,
+    /// restarted and counted as every other. `name` is what it is called in metrics, on the wire (`/pangea/x/NAME/1`) and by
+    /// `pangea actor ask`; `build` makes its core, and makes it again after a panic.
+    #[must_use]
+    pub fn actor<C>(mut self, name: &'static str, build: impl FnMut() -> C + Send + 'static) -> Self
+    where
+        C: Core<In = extension::In, Out = extension::Out>,
+    {
+        self.natives.push(Native::new(name, build));
+        self
+    }
+
+    /// Starts the node.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub fn start(self) -> Result<Node, StartError> {
+        let natives = self.natives.into_iter().collect::<Result<_, _>>()?;
+        Node::start_with(&self.home, &self.config, natives)
+    }
+
+    /// Runs the node in the foreground as `pangea node` does: with its control API, until a signal or `pangea stop`.
+    ///
+    /// # Errors
+    /// It could not start, or an actor failed too often.
+    pub fn run(self) -> Result<(), RunError> {
+        let home = self.home.clone();
+        run::run_built(&home, false, || self.start())
+    }
 }
 
 impl Node {
+    /// A node in `home`, which `init` has prepared; not started yet.
+    pub fn builder(home: Home, config: Config) -> Builder {
+        Builder { home, config, natives: Vec::new() }
+    }
+
     /// Starts a node in `home`, which `init` has prepared.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub fn start(home: &Home, config: &Config) -> Result<Self, StartError> {
+        Self::start_with(home, config, Vec::new())
+    }
+
+    fn start_with(home: &Home, config: &Config, natives: Vec<Native<ActixHost>>) -> Result<Self, StartError> {
         let started = Instant::now();
         home.create()?;
         let lock = home.lock()?;
@@ -123,15 +194,19 @@ impl Node {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(NETWORK_THREADS)
             .thread_name("pangea-net")
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
             .enable_all()
             .build()?;
         let (hub_port, inbox) = hub_port();
         let (tell, escalated) = mpsc::channel(1);
         let hub = hub_port.clone();
+        let (desk_port, extensions, inboxes) = desk::queues();
+        let desk = desk_port.clone();
         let hosting = HostConfig::new(Seed::new(entropy()?))
             .record_to(home.flights_dir())
             .on_restart(move |actor| {
                 let _ = hub.send(HubIn::Restarted { actor });
+                let _ = desk.send(DeskIn::Restarted { actor });
             })
             .on_escalation(move |actor, reason| {
                 let _ = tell.try_send(format!("the actor `{actor}` failed too often: {reason}"));
@@ -143,10 +218,12 @@ impl Node {
             identity: identity.clone(),
             runtime: runtime.handle().clone(),
             hub: hub_port,
+            desk: desk_port,
+            natives,
         };
         let (actors, wired) = ActorThread::start(hosting, move |host| starter.wire(host))?;
         let (ports, drivers) = wired?;
-        let Started { network, network_port, disk, files, cpu, sandbox, jobs, jobs_handle } = drivers;
+        let Started { network, network_port, disk, files, cpu, sandbox, jobs, jobs_handle, guests } = drivers;
         Self::greet(&ports, &store, config);
         let about = About {
             peer: identity.peer(),
@@ -155,10 +232,14 @@ impl Node {
             metrics: Arc::new(move || registry.render()),
         };
         let (requests_to, requests) = mpsc::channel(HUB_QUEUE_MAX);
+        let handle = NodeHandle::new(requests_to).with_extensions(extensions);
+        let storing = Storing { profile: config.put.profile, lease: config.put.lease.0 };
+        let (to_extensions, to_network) = (ports.extensions.clone(), network_port.clone());
+        let desk = Desk::new(identity.peer(), to_extensions, to_network, handle.clone(), store.clone(), storing);
+        runtime.spawn(desk.run(inboxes));
         let hub = runtime.spawn(Hub::run(about, ports, network_port, files.clone(), store.clone(), requests, inbox));
         let addresses = addresses::of(network.listening_on());
         let peer = identity.peer();
-        let handle = NodeHandle::new(requests_to);
         Ok(Self {
             handle,
             hub,
@@ -170,6 +251,7 @@ impl Node {
             sandbox,
             jobs,
             jobs_handle,
+            guests,
             store,
             runtime,
             escalated,
@@ -225,8 +307,11 @@ impl Node {
 
     /// Stops everything: peers are told, the disk is synced, threads are joined.
     pub fn stop(self) {
-        let Self { handle, network, actors, disk, files, cpu, sandbox, jobs, store, runtime, .. } = self;
+        let Self { handle, network, actors, disk, files, cpu, guests, sandbox, jobs, store, runtime, .. } = self;
         runtime.block_on(async {
+            if tokio::time::timeout(DRAIN_WITHIN, handle.drain_extensions()).await.is_err() {
+                tracing::warn!("not every plugin has saved what it knows in time");
+            }
             let _ = handle.shutdown().await;
             network.shutdown().await;
         });
@@ -237,6 +322,7 @@ impl Node {
         cpu.join();
         sandbox.join();
         jobs.stop();
+        guests.join();
         disk.close();
         store.close();
         runtime.shutdown_timeout(std::time::Duration::from_secs(2));
@@ -250,12 +336,14 @@ struct Starter {
     identity: Identity,
     runtime: tokio::runtime::Handle,
     hub: Port<HubIn>,
+    desk: Port<DeskIn>,
+    natives: Vec<Native<ActixHost>>,
 }
 
 impl Starter {
     /// Mailboxes first, so that drivers have somewhere to report to; then drivers; then the actors themselves.
-    fn wire(self, host: &ActixHost) -> Result<(Actors, Started), StartError> {
-        let mailboxes = Mailboxes::new(host);
+    fn wire(mut self, host: &ActixHost) -> Result<(Actors, Started), StartError> {
+        let mailboxes = Mailboxes::with_natives(host, std::mem::take(&mut self.natives))?;
         let actors = mailboxes.actors();
         let (files_in, ces) = (actors.ces.clone(), actors.ces.clone());
         let (disk, disk_port) = Disk::open(
@@ -269,6 +357,8 @@ impl Starter {
         let (sandbox, sandbox_port) = SandboxDriver::start(compute, actors.sandbox.clone())?;
         let coordinator = actors.coordinator.clone();
         let (jobs, jobs_handle, jobs_port) = JobsDriver::start(&self.home.jobs_dir(), compute.enabled, coordinator)?;
+        let called = actors.extensions.plugins.map(pangea_plugins::api::In::Guest);
+        let (guests, guests_port) = GuestsDriver::start(GUEST_THREADS, called)?;
         let (network, network_port) = self.start_network(mailboxes.network_events(self.hub.clone()))?;
         let drivers = Drivers {
             network: network_port.clone(),
@@ -278,9 +368,11 @@ impl Starter {
             sandbox: sandbox_port,
             jobs: jobs_port,
             hub: self.hub.clone(),
+            guests: guests_port,
+            desk: self.desk.clone(),
         };
         mailboxes.start(host, self.identity.peer(), drivers, Recipe { identity: self.identity, config: self.config });
-        let started = Started { network, network_port, disk, files, cpu, sandbox, jobs, jobs_handle };
+        let started = Started { network, network_port, disk, files, cpu, sandbox, jobs, jobs_handle, guests };
         Ok((actors, started))
     }
 
@@ -367,6 +459,10 @@ impl Cores for Recipe {
         // The worker has no more tasks there than it has slots: none waits for an instance.
         let slices_max = self.config.compute.threads as usize;
         Sandbox::new(sandbox::Config { slices_max, running_max: 2 * slices_max, ..sandbox::Config::default() })
+    }
+
+    fn plugins(&self) -> Plugins {
+        Plugins::new(self.identity.peer())
     }
 }
 

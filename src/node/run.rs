@@ -31,8 +31,17 @@ pub enum RunError {
 /// # Errors
 /// It could not start, or an actor failed too often.
 pub fn run(home: &Home, config: &Config, json: bool) -> Result<(), RunError> {
+    run_built(home, json, || Node::start(home, config))
+}
+
+/// The same for a node that is started by `start`.
+pub(super) fn run_built(
+    home: &Home,
+    json: bool,
+    start: impl FnOnce() -> Result<Node, StartError>,
+) -> Result<(), RunError> {
     let started = Instant::now();
-    let mut node = Node::start(home, config)?;
+    let mut node = start()?;
     let mut control =
         control::serve(&control::address::to_serve(home.dir())?, node.handle().clone(), node.jobs().clone())?;
     on_signal(&node);

@@ -12,13 +12,18 @@
 //!   jobs  ⇄  coordinator  ⇄  peers, network             worker: of this node and of others
 //!                 ⇅                                       ⇅
 //!               worker    ⇄  sandbox  ⇄  sandbox workers  network
+//!
+//!   plugins, native actors ⇄ network, guests' threads, desk (node store, objects, control API)
 //! ```
 //!
 //! It is written against [`Host`], so production and simulation run the same circuit. Nothing here waits: a message
 //! that its receiver cannot take is counted, and the job it belongs to fails (see [`Routes::overloaded`]).
 //! Not here: what an actor does (`actors/*`) and how a driver does it (`src/drivers/*`).
 
-use super::hub::HubIn;
+use super::{
+    extensions::{self, DeskIn, Extensions, Mounted, Native, NativeError},
+    hub::HubIn,
+};
 use pangea_ces::{Ces, api as ces};
 use pangea_chunks::{ChunkStore, api as chunks};
 use pangea_compute::{
@@ -28,13 +33,14 @@ use pangea_compute::{
 };
 use pangea_kernel::{Host, Options, Port, Rejected, Slot, planted};
 use pangea_peers::{PeerManager, api as peers};
+use pangea_plugins::{Plugins, api as plugins, extension};
 use pangea_protocols::{
-    JobId, PeerId, disk, files,
+    JobId, PeerId, disk, files, guest,
     job::{ErrorKind, JobError, JobEvent},
     net::{self, Class},
     peers::Report,
     task::Refusal,
-    wire::{Frame, Message, fetch::Fetch, have::Have, store::Store},
+    wire::{Frame, Message, extension::Name, fetch::Fetch, have::Have, store::Store},
 };
 use pangea_sandbox::{
     Sandbox, api as sandbox,
@@ -62,6 +68,10 @@ pub const COORDINATOR: &str = "coordinator";
 pub const WORKER: &str = "worker";
 /// Name of the sandbox.
 pub const SANDBOX: &str = "sandbox";
+/// Name of the plugins actor.
+pub const PLUGINS: &str = "plugins";
+/// Names that no actor which is added to a node may have.
+const OURS: [&str; 9] = [CES, CHUNKS, PEERS, UPLOADS, DOWNLOADS, COORDINATOR, WORKER, SANDBOX, PLUGINS];
 
 /// Frames of peers that may wait in one mailbox, each with up to 1 MiB. Beyond it peers wait, by flow control. The rest
 /// of the mailbox is for what this node's actors say to each other, which no flood of frames can crowd out.
@@ -77,6 +87,8 @@ pub struct Mailboxes<H: Host> {
     coordinator: H::Slot<Coordinator>,
     worker: H::Slot<Worker>,
     sandbox: H::Slot<Sandbox>,
+    plugins: H::Slot<Plugins>,
+    natives: Vec<Mounted<H>>,
 }
 
 /// How to send to each actor.
@@ -98,6 +110,8 @@ pub struct Actors {
     pub worker: Port<worker::In>,
     /// Runs WebAssembly.
     pub sandbox: Port<sandbox::In>,
+    /// Plugins, and actors that were added to the node.
+    pub extensions: Extensions,
 }
 
 /// How to send to each driver, and to the hub.
@@ -117,6 +131,10 @@ pub struct Drivers {
     pub jobs: Port<coordinator::Out>,
     /// Jobs and answers for the control API.
     pub hub: Port<HubIn>,
+    /// Threads that call plugins.
+    pub guests: Port<guest::Command>,
+    /// What extensions ask of the node, and answers for those who ask them.
+    pub desk: Port<DeskIn>,
 }
 
 /// Makes the cores; called again after a panic.
@@ -137,9 +155,11 @@ pub trait Cores: Clone + Send + 'static {
     fn worker(&self) -> Worker;
     /// A fresh sandbox.
     fn sandbox(&self) -> Sandbox;
+    /// A fresh plugins actor.
+    fn plugins(&self) -> Plugins;
 }
 
-impl<H: Host> Mailboxes<H> {
+impl<H: Host + 'static> Mailboxes<H> {
     /// One mailbox per actor.
     pub fn new(host: &H) -> Self {
         // Events of these carry shards and frames, which the flight recorder keeps alive: few are recorded.
@@ -153,7 +173,18 @@ impl<H: Host> Mailboxes<H> {
             coordinator: host.slot(COORDINATOR, roomy),
             worker: host.slot(WORKER, roomy),
             sandbox: host.slot(SANDBOX, Options { recorded_events: 16, ..Options::default() }),
+            plugins: host.slot(PLUGINS, roomy),
+            natives: Vec::new(),
         }
+    }
+
+    /// The same, and those of actors that are added to the node.
+    ///
+    /// # Errors
+    /// One of them has the name of another actor.
+    pub fn with_natives(host: &H, natives: Vec<Native<H>>) -> Result<Self, NativeError> {
+        let natives = Native::mount(natives, host, &OURS)?;
+        Ok(Self { natives, ..Self::new(host) })
     }
 
     /// How to send to them.
@@ -171,6 +202,11 @@ impl<H: Host> Mailboxes<H> {
             coordinator: self.coordinator.port_up_to(waiting),
             worker: self.worker.port_up_to(waiting),
             sandbox: self.sandbox.port_up_to(waiting),
+            extensions: Extensions::new(
+                self.plugins.port(),
+                self.plugins.port_up_to(FRAMES_WAITING_MAX),
+                &self.natives,
+            ),
         }
     }
 
@@ -202,7 +238,14 @@ impl<H: Host> Mailboxes<H> {
         host.start(self.coordinator, move || c.coordinator(), move |out| r.on_coordinator(out));
         let (r, c) = (routes.clone(), cores.clone());
         host.start(self.worker, move || c.worker(), move |out| r.on_worker(out));
-        host.start(self.sandbox, move || cores.sandbox(), move |out| routes.on_sandbox(out));
+        let (r, c) = (routes.clone(), cores.clone());
+        host.start(self.sandbox, move || c.sandbox(), move |out| r.on_sandbox(out));
+        let r = routes.clone();
+        host.start(self.plugins, move || cores.plugins(), move |out| r.on_plugins(out));
+        for native in self.natives {
+            let r = routes.clone();
+            native.start(host, move |name, out| r.on_native(name, out));
+        }
     }
 }
 
@@ -451,6 +494,40 @@ impl Routes {
         }
     }
 
+    fn on_plugins(&self, out: plugins::Out) {
+        match out {
+            plugins::Out::Guest(command) => counted("guests", self.drivers.guests.send(command)),
+            plugins::Out::From { name, out: extension::Out::Send { peer, bytes }, .. } => {
+                self.send(peer, Class::Control, extensions::frame(name, bytes));
+            }
+            out => {
+                let Err(rejected) = self.drivers.desk.send(DeskIn::Plugins(out)) else { return };
+                // A plugin waits for these: it hears that nothing came of them.
+                let overloaded = || "the node is overloaded".to_owned();
+                let event = match rejected.into_inner() {
+                    DeskIn::Plugins(plugins::Out::Save { name, number, .. }) => {
+                        plugins::In::Saved { name, number, error: Some(overloaded()) }
+                    }
+                    DeskIn::Plugins(plugins::Out::From { name, out, .. }) => {
+                        let Some(request) = out.request() else { return };
+                        plugins::In::To { name, event: extension::In::Failed { request, reason: overloaded() } }
+                    }
+                    _ => return,
+                };
+                counted("plugins", self.actors.extensions.plugins.send(event));
+            }
+        }
+    }
+
+    fn on_native(&self, name: &Name, out: extension::Out) {
+        match out {
+            extension::Out::Send { peer, bytes } => {
+                self.send(peer, Class::Control, extensions::frame(name.clone(), bytes));
+            }
+            out => counted("desk", self.drivers.desk.send(DeskIn::Native { name: name.clone(), out })),
+        }
+    }
+
     /// A frame whose fate nobody waits for: an answer to a peer, which asks again if it is lost.
     fn send(&self, peer: PeerId, class: Class, frame: Frame) {
         self.network(net::Command::Send { peer, tag: TO_NOBODY, class, frame });
@@ -586,9 +663,11 @@ impl Actors {
                 return hand_back(self.downloads.send(download::In::Providers { query, providers, done }), event);
             }
             E::Connected { peer, .. } => {
+                self.extensions.on_presence(*peer, true);
                 counted("downloads", self.downloads.send(download::In::Connected { peer: *peer }));
             }
             E::Disconnected { peer, .. } => {
+                self.extensions.on_presence(*peer, false);
                 if !planted!("disconnected-not-passed") {
                     counted("uploads", self.uploads.send(upload::In::Disconnected { peer: *peer }));
                 }
@@ -669,6 +748,10 @@ impl Actors {
                 let coordinator::In::Received { peer, frame } = m else { return None };
                 Some((peer, frame))
             }),
+            Message::Extension(_) => {
+                self.extensions.on_frame(peer, frame);
+                Ok(())
+            }
         }
     }
 

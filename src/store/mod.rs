@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`catalog`] | stored objects, in the order in which they were stored; search by id, prefix or name |
 //! | [`peers`] | peer records, a bounded number |
+//! | [`plugins`] | plugins, and what extensions keep |
 //! | [`open`] | opening, and what happens to a file that is damaged |
 //! | [`thread`] | the thread that works on it, and how the node asks it |
 //!
@@ -15,6 +16,7 @@
 pub mod catalog;
 pub mod open;
 pub mod peers;
+pub mod plugins;
 pub mod thread;
 
 pub use catalog::{Catalog, Unreadable};

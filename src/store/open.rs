@@ -1,6 +1,6 @@
 //! Opening the node store, and what happens to a file that is damaged.
 
-use super::{NodeStore, StoreError, catalog, peers};
+use super::{NodeStore, StoreError, catalog, peers, plugins};
 use redb::{Database, DatabaseError, StorageError};
 use std::{
     fs::{File, OpenOptions, Permissions},
@@ -41,12 +41,14 @@ fn open_checked(file: &Path) -> Result<Database, Fault> {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
     let db = builder.create(file).map_err(|error| fault(file, error))?;
-    // Both tables exist from the start, so that reading never has to ask.
+    // All tables exist from the start, so that reading never has to ask.
     let tables = || -> Result<(), redb::Error> {
         let write = db.begin_write()?;
         write.open_table(peers::PEERS)?;
         write.open_table(catalog::CATALOG)?;
         write.open_table(catalog::ORDER)?;
+        write.open_table(plugins::PACKAGES)?;
+        write.open_table(plugins::SNAPSHOTS)?;
         write.commit()?;
         Ok(())
     };

@@ -131,7 +131,12 @@ impl ChunkStore {
                 self.read_next(cx);
             }
             Message::Have(Have::Want { request, shards }) => self.on_want(cx, peer, request, shards),
-            Message::Store(_) | Message::Fetch(_) | Message::Have(_) | Message::Pex(_) | Message::Compute(_) => {
+            Message::Store(_)
+            | Message::Fetch(_)
+            | Message::Have(_)
+            | Message::Pex(_)
+            | Message::Compute(_)
+            | Message::Extension(_) => {
                 cx.emit(Out::Violation { peer, what: "a message that is not for a holder" });
             }
         }

@@ -8,6 +8,7 @@
 //! | [`api`] | what the actor receives and emits |
 //! | [`sandbox`] | [`Sandbox`]: the actor's core, a table of tasks that take turns |
 //! | [`work`] | [`work::Work`]: what a cpu worker runs, on the [`work::Workshop`] that all workers share |
+//! | [`guests`] | [`Guests`]: instances that stay from one call to the next |
 //! | [`cache`] | compiled and refused modules by their hash |
 //! | [`pass`] | the determinism pass: any module in, one that pays gas and shows no bits of a NaN out |
 //! | [`engine`] | engines that run instrumented modules in slices, and the ABI `pangea:1` |
@@ -38,9 +39,11 @@
 pub mod api;
 pub mod cache;
 pub mod engine;
+pub mod guests;
 pub mod pass;
 pub mod sandbox;
 pub mod work;
 
+pub use guests::Guests;
 pub use sandbox::Sandbox;
 pub use work::Workshop;

@@ -25,6 +25,10 @@ pub enum Work {
     Prepare { module: Hash, bytes: Bytes },
     /// Make an instance and run its first slice.
     Begin(Box<Begin>),
+    /// The same, of an instance that stays when the call has ended with an output.
+    Open(Box<Begin>),
+    /// Call an instance that stays once more, and run the first slice of it.
+    Call(Box<Call>),
     /// Run the next slice of a task for about this much gas.
     Continue { task: TaskId, gas: u64 },
     /// The task is over: forget its instance.
@@ -44,6 +48,17 @@ pub struct Begin {
     pub limits: Limits,
     /// What it may import.
     pub granted: Capabilities,
+    /// What it is called with.
+    pub input: Input,
+    /// Gas of the first slice.
+    pub gas: u64,
+}
+
+/// See [`Work::Call`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Call {
+    /// Whose instance.
+    pub task: TaskId,
     /// What it is called with.
     pub input: Input,
     /// Gas of the first slice.
@@ -81,6 +96,8 @@ pub struct Workshop<E: Engine = Wasmi> {
 struct Held<M> {
     instance: Instance<M>,
     claim: Claim,
+    /// Is it there for more than one call?
+    stays: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -148,7 +165,7 @@ impl<E: Engine> Workshop<E> {
         }
     }
 
-    fn begin(&self, begin: Begin) -> (Vec<Line>, State) {
+    fn begin(&self, begin: Begin, stays: bool) -> (Vec<Line>, State) {
         let Begin { task, module, limits, granted, input, gas } = begin;
         let known = lock(&self.cache).get(&module);
         let ready = match known {
@@ -162,10 +179,18 @@ impl<E: Engine> Workshop<E> {
         }
         let claim = Claim { module, input: task::input_hash(&input) };
         match contain(|| Instance::new(&self.engine, &ready.compiled, ready.setup_gas, limits, input)) {
-            Ok(Ok(instance)) => self.run_slice(task, Held { instance, claim }, gas),
+            Ok(Ok(instance)) => self.run_slice(task, Held { instance, claim, stays }, gas),
             Ok(Err(slice)) => (Vec::new(), claim.state(slice)),
             Err(panic) => (Vec::new(), State::Refused(panicked(&panic))),
         }
+    }
+
+    fn call(&self, call: Call) -> (Vec<Line>, State) {
+        let Call { task, input, gas } = call;
+        let Some(mut held) = lock(&self.instances).remove(&task) else { return (Vec::new(), gone()) };
+        held.claim.input = task::input_hash(&input);
+        held.instance.begin(input);
+        self.run_slice(task, held, gas)
     }
 
     fn run_slice(&self, task: TaskId, mut held: Held<E::Machine>, gas: u64) -> (Vec<Line>, State) {
@@ -173,7 +198,9 @@ impl<E: Engine> Workshop<E> {
         match contain(|| held.instance.run_slice(gas)) {
             Ok(slice) => {
                 let (lines, state) = (held.instance.take_lines(), held.claim.state(slice));
-                if state == State::Running {
+                let ended_well =
+                    matches!(&state, State::Ended { outcome, .. } if matches!(outcome.ending, Ending::Output(_)));
+                if state == State::Running || (held.stays && ended_well) {
                     lock(&self.instances).insert(task, held);
                 }
                 (lines, state)
@@ -185,6 +212,10 @@ impl<E: Engine> Workshop<E> {
 
 /// Bytes of a compiled module per byte of the instrumented one.
 const COMPILED_SIZE: u64 = 4;
+
+fn gone() -> State {
+    State::Refused(Refusal::Node { message: "the instance of the task is gone".to_owned() })
+}
 
 fn panicked(panic: &str) -> Refusal {
     Refusal::Node { message: format!("the engine panicked: {panic}") }
@@ -204,7 +235,8 @@ impl Work {
     /// For whom, if it is for one task.
     pub fn task(&self) -> Option<TaskId> {
         match self {
-            Self::Begin(begin) => Some(begin.task),
+            Self::Begin(begin) | Self::Open(begin) => Some(begin.task),
+            Self::Call(call) => Some(call.task),
             Self::Continue { task, .. } | Self::Drop { task } => Some(*task),
             Self::Prepare { .. } | Self::DropAll => None,
         }
@@ -218,17 +250,24 @@ impl Work {
             }
             Self::Begin(begin) => {
                 let task = begin.task;
-                let (lines, state) = workshop.begin(*begin);
+                let (lines, state) = workshop.begin(*begin, false);
+                Some(Done::Sliced { task, lines, state })
+            }
+            Self::Open(begin) => {
+                let task = begin.task;
+                let (lines, state) = workshop.begin(*begin, true);
+                Some(Done::Sliced { task, lines, state })
+            }
+            Self::Call(call) => {
+                let task = call.task;
+                let (lines, state) = workshop.call(*call);
                 Some(Done::Sliced { task, lines, state })
             }
             Self::Continue { task, gas } => {
                 let held = lock(&workshop.instances).remove(&task);
                 let (lines, state) = match held {
                     Some(held) => workshop.run_slice(task, held, gas),
-                    None => {
-                        let message = "the instance of the task is gone".to_owned();
-                        (Vec::new(), State::Refused(Refusal::Node { message }))
-                    }
+                    None => (Vec::new(), gone()),
                 };
                 Some(Done::Sliced { task, lines, state })
             }

@@ -9,6 +9,7 @@
 //! what the other speaks from the ALPN of the connection (`pangea/1`).
 
 pub mod compute;
+pub mod extension;
 pub mod fetch;
 pub mod have;
 pub mod pex;
@@ -44,6 +45,8 @@ pub enum Message {
     Pex(pex::Pex),
     /// Tasks for other nodes: `/pangea/compute/1`.
     Compute(compute::Compute),
+    /// What extensions say to each other: `/pangea/x/NAME/1`.
+    Extension(extension::Extension),
 }
 
 /// Why a frame was refused.
@@ -74,6 +77,7 @@ const FETCH: u8 = 2;
 const HAVE: u8 = 3;
 const PEX: u8 = 4;
 const COMPUTE: u8 = 5;
+const EXTENSION: u8 = 6;
 const VERSION: u8 = 1;
 
 /// The first [`PRELUDE_BYTES`] of a stream, checked.
@@ -83,7 +87,7 @@ pub struct Prelude {
     pub protocol: u8,
     /// Bytes of the header, at most 64 KiB.
     pub header_len: usize,
-    /// Bytes of the body, at most [`BODY_BYTES_MAX`].
+    /// Bytes of the body, at most [`BODY_BYTES_MAX`]; of an extension's, [`extension::PAYLOAD_BYTES_MAX`].
     pub body_len: usize,
 }
 
@@ -94,18 +98,23 @@ impl Prelude {
     /// Unknown protocol or version, or a length over its limit.
     pub fn read(bytes: &[u8; PRELUDE_BYTES]) -> Result<Self, WireError> {
         let [protocol, version, h0, h1, h2, h3, b0, b1, b2, b3] = *bytes;
-        if !(STORE..=COMPUTE).contains(&protocol) || version != VERSION {
+        if !(STORE..=EXTENSION).contains(&protocol) || version != VERSION {
             return Err(WireError::Unknown { protocol, version });
         }
         let header_len = u32::from_le_bytes([h0, h1, h2, h3]) as usize;
         let body_len = u32::from_le_bytes([b0, b1, b2, b3]) as usize;
-        for (bytes, limit) in [(header_len, Limit::Message.bytes()), (body_len, BODY_BYTES_MAX)] {
+        for (bytes, limit) in [(header_len, Limit::Message.bytes()), (body_len, body_bytes_max(protocol))] {
             if bytes > limit {
                 return Err(WireError::TooLong { bytes, limit });
             }
         }
         Ok(Self { protocol, header_len, body_len })
     }
+}
+
+/// Most bytes of a body: strangers' extensions get less.
+fn body_bytes_max(protocol: u8) -> usize {
+    if protocol == EXTENSION { extension::PAYLOAD_BYTES_MAX } else { BODY_BYTES_MAX }
 }
 
 impl Message {
@@ -120,6 +129,7 @@ impl Message {
             HAVE => Self::Have(codec::decode(header, Limit::Message)?),
             PEX => Self::Pex(codec::decode(header, Limit::Message)?),
             COMPUTE => Self::Compute(codec::decode(header, Limit::Message)?),
+            EXTENSION => Self::Extension(codec::decode(header, Limit::Message)?),
             protocol => return Err(WireError::Unknown { protocol, version: VERSION }),
         };
         message.check()?;
@@ -134,6 +144,8 @@ impl Message {
             Self::Have(message) => message.fits(),
             Self::Pex(message) => message.fits(),
             Self::Compute(message) => message.fits(),
+            // A name that is none does not read, see `extension::Name`.
+            Self::Extension(extension::Extension::Message { .. }) => true,
         };
         if fits {
             Ok(())
@@ -161,9 +173,11 @@ impl Frame {
             Message::Have(message) => (HAVE, codec::encode(message, Limit::Message)?),
             Message::Pex(message) => (PEX, codec::encode(message, Limit::Message)?),
             Message::Compute(message) => (COMPUTE, codec::encode(message, Limit::Message)?),
+            Message::Extension(message) => (EXTENSION, codec::encode(message, Limit::Message)?),
         };
-        let too_long = WireError::TooLong { bytes: self.body.len(), limit: BODY_BYTES_MAX };
-        if self.body.len() > BODY_BYTES_MAX {
+        let limit = body_bytes_max(protocol);
+        let too_long = WireError::TooLong { bytes: self.body.len(), limit };
+        if self.body.len() > limit {
             return Err(too_long);
         }
         let mut bytes = BytesMut::with_capacity(PRELUDE_BYTES + header.len());

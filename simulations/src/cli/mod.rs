@@ -7,6 +7,7 @@
 //! | `smaller.rs` | `shrink`, `bisect` |
 //! | `tell.rs` | `list`, `explain`, `new` |
 //! | `actor.rs` | `new --actor` |
+//! | `plugin.rs` | `actor` |
 //! | `mutants.rs` | `mutants`, in builds with planted bugs |
 //!
 //! Results go to standard output, talk and progress to standard error. Exit codes: 0 all is well, 1 a promise was broken
@@ -16,6 +17,7 @@ mod actor;
 mod many;
 #[cfg(feature = "planted-bugs")]
 mod mutants;
+mod plugin;
 mod single;
 mod smaller;
 mod tell;
@@ -62,6 +64,7 @@ enum Command {
     List(tell::ListArgs),
     Explain(tell::ExplainArgs),
     New(tell::NewArgs),
+    Actor(plugin::ActorArgs),
     #[cfg(feature = "planted-bugs")]
     Mutants(mutants::MutantsArgs),
 }
@@ -98,6 +101,10 @@ pub fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let verdict = match cli.command {
+        Command::Actor(args) => match plugin::actor(args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Run(args) => single::run(&args, show),
         Command::Replay(args) => single::replay(&args, show),
         Command::Sweep(args) => many::sweep(&args, show),

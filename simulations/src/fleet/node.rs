@@ -18,7 +18,7 @@ use crate::{
     record::NodeId,
     tap::{Tap, Taps},
     timeline::Timeline,
-    twins::{self, compute, cpu::Cpu, files::Files, jobs::Jobs},
+    twins::{self, compute, cpu::Cpu, files::Files, guests, jobs::Jobs},
 };
 use ed25519_dalek::SigningKey;
 use pangea::{
@@ -31,8 +31,9 @@ use pangea::{
 use pangea_ces::Ces;
 use pangea_chunks::ChunkStore;
 use pangea_compute::{Coordinator, Worker};
-use pangea_kernel::{ActixHost, HostConfig, Seed};
+use pangea_kernel::{ActixHost, HostConfig, Port, Seed};
 use pangea_peers::{PeerManager, api as peers};
+use pangea_plugins::Plugins;
 use pangea_protocols::{Address, PeerId};
 use pangea_sandbox::Sandbox;
 use pangea_transfer::{download::Downloader, upload::Uploader};
@@ -163,6 +164,12 @@ impl FleetNode {
                 .open(self.tap.sandbox(gate.port(actors.sandbox.clone()))),
             jobs: self.tap.jobs(self.jobs.open(gate.port(actors.coordinator.clone()))),
             hub,
+            guests: guests::open(
+                around.timeline.clone(),
+                gate.port(actors.extensions.plugins.map(pangea_plugins::api::In::Guest)),
+            ),
+            // No user of a simulated node installs a plugin.
+            desk: Port::new(|_| Ok(())),
         };
         let tasks = LocalSet::new();
         let entered = tasks.enter();
@@ -252,5 +259,9 @@ impl Cores for Recipe {
 
     fn sandbox(&self) -> Sandbox {
         compute::sandbox()
+    }
+
+    fn plugins(&self) -> Plugins {
+        Plugins::new(self.peer)
     }
 }

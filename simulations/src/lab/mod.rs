@@ -10,6 +10,7 @@
 //! | `network.rs`, `wishes.rs`, `faults.rs` | carry a case out; with `queue.rs`, `place.rs` and `disk.rs` |
 //! | `oracle.rs`, `trail.rs` | watch it |
 //! | `sweep.rs` | many seeds; `smaller.rs`: shrinking; `check.rs`: both of them in a test |
+//! | `site/` | nodes with extensions: plugins in a real sandbox, or native ones |
 //! | `program.rs`, `show.rs` | [`main`]: the same as a command line |
 //!
 //! A lab is in one process and needs no tricks: a [`Core`] has no clock and no chance but [`Cx`]. What depends on
@@ -34,6 +35,8 @@ mod program;
 mod queue;
 mod quiet;
 mod show;
+#[cfg(feature = "plugins")]
+pub mod site;
 mod smaller;
 mod sweep;
 mod trail;
@@ -47,6 +50,6 @@ pub use member::{Member, Route};
 pub use outcome::{Broken, Outcome};
 pub use pangea_kernel::{Core, Cx, Draw, TimerId};
 pub use pangea_protocols::time::{Time, UnixTime};
-pub use program::main;
+pub use program::{main, main_of};
 pub use sweep::Tally;
 pub use view::{Note, Verdict, View};

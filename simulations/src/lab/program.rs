@@ -3,7 +3,7 @@
 
 use super::{
     Case, Lab, Member, Outcome,
-    show::{Show, Trouble, summary, this_program, write_file},
+    show::{PROGRAM, Show, Trouble, summary, this_program, write_file},
     sweep::processors,
 };
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
 };
 use clap::{Parser, Subcommand};
 use std::{
+    ffi::OsString,
     io::{self, Write},
     ops::Range,
     path::{Path, PathBuf},
@@ -93,7 +94,17 @@ struct See {
 
 /// The `main` of a program that runs this lab.
 pub fn main<C: Member>(lab: &Lab<C>) -> ExitCode {
-    let cli = match Cli::try_parse() {
+    run(lab, Cli::try_parse())
+}
+
+/// The same as a command of another program: `program` is how a person starts it, `arguments` are what follows.
+pub fn main_of<C: Member>(lab: &Lab<C>, program: &str, arguments: &[OsString]) -> ExitCode {
+    PROGRAM.get_or_init(|| program.to_owned());
+    run(lab, Cli::try_parse_from([OsString::from(program)].iter().chain(arguments)))
+}
+
+fn run<C: Member>(lab: &Lab<C>, cli: Result<Cli, clap::Error>) -> ExitCode {
+    let cli = match cli {
         Ok(cli) => cli,
         // Prints help to standard output with exit code 0, mistakes to standard error with 2.
         Err(error) => error.exit(),

@@ -5,6 +5,7 @@ use crate::{scenario::explain::time, seeing::trace};
 use std::{
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 /// Why a command failed.
@@ -38,8 +39,14 @@ pub(super) fn summary(outcome: &Outcome) -> String {
     format!("{head}{goals}  {end}\n")
 }
 
+/// What [`this_program`] says, if that is not how this program was started.
+pub(super) static PROGRAM: OnceLock<String> = OnceLock::new();
+
 /// How to start this program again.
 pub(super) fn this_program() -> String {
+    if let Some(program) = PROGRAM.get() {
+        return program.clone();
+    }
     let by_cargo = std::env::var_os("CARGO").is_some();
     let release = if cfg!(debug_assertions) { "" } else { " --release" };
     if by_cargo {

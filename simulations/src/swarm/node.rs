@@ -7,7 +7,7 @@ use crate::{
     plan,
     record::NodeId,
     tap::{Tap, Taps},
-    twins::{self, compute, cpu::Cpu, disk::Disk, files::Files, jobs::Jobs, network::Network},
+    twins::{self, compute, cpu::Cpu, disk::Disk, files::Files, guests, jobs::Jobs, network::Network},
     virtual_host::VirtualHost,
     world::World,
 };
@@ -22,8 +22,9 @@ use pangea::{
 use pangea_ces::Ces;
 use pangea_chunks::ChunkStore;
 use pangea_compute::{Coordinator, Worker};
-use pangea_kernel::Seed;
+use pangea_kernel::{Port, Seed};
 use pangea_peers::{PeerManager, api as peers};
+use pangea_plugins::Plugins;
 use pangea_protocols::{Address, PeerId};
 use pangea_sandbox::Sandbox;
 use pangea_transfer::{download::Downloader, upload::Uploader};
@@ -121,6 +122,12 @@ impl Process {
             sandbox: sandbox.open(tap.sandbox(life.port(actors.sandbox.clone()))),
             jobs: tap.jobs(node.jobs.open(life.port(actors.coordinator.clone()))),
             hub,
+            guests: guests::open(
+                observer.timeline(),
+                life.port(actors.extensions.plugins.map(pangea_plugins::api::In::Guest)),
+            ),
+            // No user of a simulated node installs a plugin.
+            desk: Port::new(|_| Ok(())),
         };
         let key = node.key.clone().unwrap_or_else(|| SigningKey::from_bytes(&[0; 32]));
         let recipe =
@@ -208,5 +215,9 @@ impl Cores for Recipe {
 
     fn sandbox(&self) -> Sandbox {
         compute::sandbox()
+    }
+
+    fn plugins(&self) -> Plugins {
+        Plugins::new(PeerId(self.0.key.verifying_key().to_bytes()))
     }
 }

@@ -9,11 +9,13 @@
 //! | [`compute`] | how the cores of computations are made |
 //! | [`sandbox`] | the workers of the sandbox: likewise |
 //! | [`jobs`] | inputs of computations and what is committed of them, in memory |
+//! | [`guests`] | the threads that call plugins, likewise |
 
 pub mod compute;
 pub mod cpu;
 pub mod disk;
 pub mod files;
+pub mod guests;
 pub mod jobs;
 pub mod network;
 pub mod sandbox;

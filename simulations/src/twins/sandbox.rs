@@ -115,7 +115,8 @@ impl Workers {
 fn cost(work: &Work) -> u64 {
     match work {
         Work::Prepare { bytes, .. } => NANOS_PER_BYTE.saturating_mul(bytes.len() as u64),
-        Work::Begin(begin) => NANOS_PER_GAS.saturating_mul(begin.gas),
+        Work::Begin(begin) | Work::Open(begin) => NANOS_PER_GAS.saturating_mul(begin.gas),
+        Work::Call(call) => NANOS_PER_GAS.saturating_mul(call.gas),
         Work::Continue { gas, .. } => NANOS_PER_GAS.saturating_mul(*gas),
         Work::Drop { .. } | Work::DropAll => 0,
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use pangea_protocols::{
     Hash,
-    task::{Refusal, TaskId},
+    task::{Ending, Refusal, TaskId},
 };
 use pangea_sandbox::work::{Done, State, Work};
 use std::{
@@ -46,6 +46,14 @@ struct Asked {
     until: Instant,
 }
 
+/// An instance in the child.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    bounds: Bounds,
+    /// It is called again after a call that has ended well.
+    stays: bool,
+}
+
 /// What becomes of a piece of work.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Admission {
@@ -62,7 +70,7 @@ pub struct Ledger {
     patience: Patience,
     asked: BTreeMap<u64, Asked>,
     /// Tasks with an instance in the child or on its way there, and what an answer about them may have.
-    held: BTreeMap<TaskId, Bounds>,
+    held: BTreeMap<TaskId, Held>,
     next: u64,
     /// Until when what is being sent must be in the pipe.
     sending: Option<Instant>,
@@ -74,7 +82,8 @@ pub struct Ledger {
 pub fn refuse(work: &Work, message: String) -> Option<Done> {
     let about = match work {
         Work::Prepare { module, .. } => About::Module(*module),
-        Work::Begin(begin) => About::Task(begin.task),
+        Work::Begin(begin) | Work::Open(begin) => About::Task(begin.task),
+        Work::Call(call) => About::Task(call.task),
         Work::Continue { task, .. } => About::Task(*task),
         Work::Drop { .. } | Work::DropAll => return None,
     };
@@ -86,6 +95,15 @@ fn refused(about: About, message: String) -> Done {
     match about {
         About::Module(module) => Done::Prepared { module, result: Err(refusal) },
         About::Task(task) => Done::Sliced { task, lines: Vec::new(), state: State::Refused(refusal) },
+    }
+}
+
+/// Is the instance still there after a slice that ended like this?
+pub fn is_there(state: &State, stays: bool) -> bool {
+    match state {
+        State::Running => true,
+        State::Ended { outcome, .. } => stays && matches!(outcome.ending, Ending::Output(_)),
+        State::Refused(_) => false,
     }
 }
 
@@ -106,17 +124,18 @@ impl Ledger {
         self.sending = Some(now + self.patience.slice);
         let (about, bounds, patience) = match work {
             Work::Prepare { module, .. } => (About::Module(*module), PLAIN_BOUNDS, self.patience.prepare),
-            Work::Begin(begin) => {
+            Work::Begin(begin) | Work::Open(begin) => {
                 if self.held.len() >= HELD_MAX {
                     return Admission::Refuse(format!("the sandbox process holds {HELD_MAX} instances already"));
                 }
                 let bounds = slice_bounds(&begin.limits);
-                self.held.insert(begin.task, bounds);
+                self.held.insert(begin.task, Held { bounds, stays: matches!(work, Work::Open(_)) });
                 (About::Task(begin.task), bounds, self.patience.slice)
             }
-            Work::Continue { task, .. } => {
-                let Some(bounds) = self.held.get(task) else { return Admission::Refuse(self.lost.clone()) };
-                (About::Task(*task), *bounds, self.patience.slice)
+            Work::Continue { .. } | Work::Call(_) => {
+                let held = work.task().and_then(|task| Some((task, self.held.get(&task)?)));
+                let Some((task, held)) = held else { return Admission::Refuse(self.lost.clone()) };
+                (About::Task(task), held.bounds, self.patience.slice)
             }
             Work::Drop { task } => {
                 self.held.remove(task);
@@ -148,7 +167,7 @@ impl Ledger {
         }
         self.asked.remove(&number);
         if let Done::Sliced { task, state, .. } = done
-            && *state != State::Running
+            && !self.held.get(task).is_some_and(|held| is_there(state, held.stays))
         {
             self.held.remove(task);
         }

@@ -103,9 +103,13 @@ impl Carried for Work {
     fn unload(&mut self) -> Vec<Bytes> {
         match self {
             Self::Prepare { bytes, .. } => vec![std::mem::take(bytes)],
-            Self::Begin(begin) => {
+            Self::Begin(begin) | Self::Open(begin) => {
                 let input = std::mem::take(&mut begin.input.bytes);
                 [input].into_iter().chain(begin.input.chunks.drain(..)).collect()
+            }
+            Self::Call(call) => {
+                let input = std::mem::take(&mut call.input.bytes);
+                [input].into_iter().chain(call.input.chunks.drain(..)).collect()
             }
             Self::Continue { .. } | Self::Drop { .. } | Self::DropAll => Vec::new(),
         }
@@ -115,9 +119,13 @@ impl Carried for Work {
         let mut parts = parts.into_iter();
         match self {
             Self::Prepare { bytes, .. } => *bytes = parts.next()?,
-            Self::Begin(begin) => {
+            Self::Begin(begin) | Self::Open(begin) => {
                 begin.input.bytes = parts.next()?;
                 begin.input.chunks = parts.by_ref().collect();
+            }
+            Self::Call(call) => {
+                call.input.bytes = parts.next()?;
+                call.input.chunks = parts.by_ref().collect();
             }
             Self::Continue { .. } | Self::Drop { .. } | Self::DropAll => {}
         }

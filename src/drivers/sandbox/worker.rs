@@ -8,14 +8,14 @@ use super::{
     attempt::Attempt,
     frame::{self, Bounds},
     jail::{self, Jail, Layers, Plan},
-    ledger::UNANSWERED,
+    ledger::{UNANSWERED, is_there},
     message::{PLAIN_BOUNDS, WORK_BOUNDS, pack, slice_bounds, too_long, unpack},
 };
 use pangea_protocols::task::TaskId;
 use pangea_sandbox::{
     Workshop,
     engine::{Engine, Wasmi},
-    work::{Done, State, Work},
+    work::{Done, Work},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -126,8 +126,8 @@ struct Desk<E: Engine> {
     workshop: Workshop<E>,
     input: Mutex<BufReader<Pipe>>,
     output: Mutex<Pipe>,
-    /// What an answer about a task may have, as the node reckons it.
-    bounds: Mutex<BTreeMap<TaskId, Bounds>>,
+    /// What an answer about a task may have, as the node reckons it, and whether its instance stays.
+    bounds: Mutex<BTreeMap<TaskId, (Bounds, bool)>>,
 }
 
 impl<E: Engine> Desk<E> {
@@ -156,10 +156,11 @@ impl<E: Engine> Desk<E> {
     fn expect(&self, work: &Work) {
         let mut bounds = lock(&self.bounds);
         match work {
-            Work::Begin(begin) => drop(bounds.insert(begin.task, slice_bounds(&begin.limits))),
+            Work::Begin(begin) => drop(bounds.insert(begin.task, (slice_bounds(&begin.limits), false))),
+            Work::Open(begin) => drop(bounds.insert(begin.task, (slice_bounds(&begin.limits), true))),
             Work::Drop { task } => drop(bounds.remove(task)),
             Work::DropAll => bounds.clear(),
-            Work::Prepare { .. } | Work::Continue { .. } => {}
+            Work::Prepare { .. } | Work::Continue { .. } | Work::Call(_) => {}
         }
     }
 
@@ -174,8 +175,11 @@ impl<E: Engine> Desk<E> {
     fn answer_bounds(&self, done: &Done) -> Bounds {
         let Done::Sliced { task, state, .. } = done else { return PLAIN_BOUNDS };
         let mut bounds = lock(&self.bounds);
-        let known = if *state == State::Running { bounds.get(task).copied() } else { bounds.remove(task) };
-        known.unwrap_or(PLAIN_BOUNDS)
+        let Some((known, stays)) = bounds.get(task).copied() else { return PLAIN_BOUNDS };
+        if !is_there(state, stays) {
+            bounds.remove(task);
+        }
+        known
     }
 }
 

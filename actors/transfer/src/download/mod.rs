@@ -153,7 +153,8 @@ impl Downloader {
             | Message::Have(Have::Want { .. })
             | Message::Store(_)
             | Message::Pex(_)
-            | Message::Compute(_) => {}
+            | Message::Compute(_)
+            | Message::Extension(_) => {}
         }
     }
 

@@ -1,0 +1,12 @@
+//! A node with one more actor. `pangea init` makes its home, `pangea actor ask presence who` asks it.
+
+use pangea::{config::Layers, home::Home, node::Node};
+use presence::Presence;
+use std::error::Error;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let home = Home::resolve(std::env::args_os().nth(1).map(Into::into))?;
+    let config = Layers::from_file(home.config_file())?.environment(std::env::vars())?.config()?;
+    Node::builder(home, config).actor("presence", Presence::new).run()?;
+    Ok(())
+}
