@@ -19,12 +19,13 @@
 
 #[path = "measure/mod.rs"]
 mod measure;
-#[path = "measure/network.rs"]
-mod network;
 
 use bytes::Bytes;
-use measure::{Bars, cpu_of, cpu_of_self, machine, number, quantile};
-use network::{Node, frame};
+use measure::{
+    Bars, cpu_of, cpu_of_self, machine,
+    network::{Node, frame},
+    number, quantile,
+};
 use pangea::demo::cluster::Cluster;
 use pangea_compute::{
     envelope,
@@ -99,9 +100,17 @@ fn until_connected(cluster: &Cluster) {
     }
 }
 
-/// CPU seconds of all nodes so far.
+/// CPU seconds of all nodes so far, and of the processes that run guests for them.
 fn cpu(cluster: &Cluster) -> f64 {
-    (0..NODES).map(|number| cpu_of(cluster.pid(number).unwrap())).sum()
+    let of_node = |pid: u32| cpu_of(pid) + children(pid).into_iter().map(cpu_of).sum::<f64>();
+    (0..NODES).map(|number| of_node(cluster.pid(number).unwrap())).sum()
+}
+
+/// Processes that a thread of a process has started.
+fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<u32>>()).collect()
 }
 
 /// Runs a job at the first node; what it tells in the end.
@@ -200,13 +209,12 @@ fn alone(module: &Path, input: &Path) -> (f64, f64) {
     assert!(matches!(prepared, Some(Done::Prepared { result: Ok(_), .. })), "{prepared:?}");
     let text: Bytes = fs::read(input).unwrap().into();
     let ends = split::cut(&text[..], Cut::Lines(CHUNK), usize::MAX).unwrap();
-    let (mut start, mut gas, before) = (0, 0, cpu_of_self());
-    for (index, end) in ends.iter().enumerate() {
-        let place = Place { stage: Stage::Execute, index: index as u32 };
-        let bytes = envelope::call(place, ends.len() as u32, &text[start..*end as usize]);
-        start = *end as usize;
+    let (mut gas, before) = (0, cpu_of_self());
+    for (index, range) in (0..).zip(split::ranges(&ends)) {
+        let place = Place { stage: Stage::Execute, index };
+        let bytes = envelope::call(place, ends.len() as u32, &text[range.start as usize..range.end as usize]);
         let limits = Limits { gas: 1 << 40, memory_bytes: 256 << 20, ..Limits::default() };
-        let (task, granted) = (TaskId(index as u64), pangea_compute::worker::granted());
+        let (task, granted) = (TaskId(index.into()), pangea_compute::worker::granted());
         let input = Input { bytes, ..Input::default() };
         let begin = Begin { task, module: hash, limits, granted, input, gas: 1 << 40 };
         match Work::Begin(Box::new(begin)).run(&workshop) {
@@ -248,6 +256,7 @@ fn moved(input: &Path) -> f64 {
         let to = receiving.await.unwrap();
         let used = cpu_of_self() - before;
         from.handle.shutdown().await;
+        from.disconnected().await;
         to.handle.shutdown().await;
         used
     })

@@ -30,7 +30,10 @@ fn sources(dir: &str) -> Vec<(PathBuf, String)> {
 }
 
 fn everything() -> Vec<(PathBuf, String)> {
-    ["protocols", "actors", "src", "simulations", "tests", "benches"].iter().flat_map(|dir| sources(dir)).collect()
+    ["protocols", "actors", "src", "simulations", "tests", "benches", "guests"]
+        .iter()
+        .flat_map(|dir| sources(dir))
+        .collect()
 }
 
 fn manifest(dir: &str) -> toml::Table {
@@ -207,6 +210,7 @@ fn the_top_level_stays_easy_to_read() {
         "clippy.toml",
         "deny.toml",
         "docs",
+        "guests",
         "protocols",
         "rustfmt.toml",
         "simulations",

@@ -7,6 +7,7 @@ use pangea::{
     drivers::files::{FilesDriver, FilesHandle},
     node::{
         NodeHandle,
+        extensions::Extensions,
         handle::{Get, Job, News, Put, Request},
         hub::{About, Hub, HubIn},
         wiring::{self, Actors},
@@ -14,7 +15,7 @@ use pangea::{
     store::StoreThread,
 };
 use pangea_ces::api::{self as ces, Profile, Selection};
-use pangea_kernel::{Port, Rejected};
+use pangea_kernel::{ActixHost, Port, Rejected};
 use pangea_peers::api as peers;
 use pangea_protocols::{
     Cid, Hash, JobId, PeerId,
@@ -85,7 +86,7 @@ impl World {
             coordinator: mailbox(&never).0,
             worker: mailbox(&never).0,
             sandbox: mailbox(&never).0,
-            extensions: pangea::node::extensions::Extensions::of_plugins(mailbox(&never).0),
+            extensions: Extensions::new::<ActixHost>(mailbox(&never).0, mailbox(&never).0, &[]),
         };
         let (_, files) = FilesDriver::start(Port::new(|_| Ok(())), Default::default()).unwrap();
         let store = StoreThread::start(&dir.path().join("node.redb")).unwrap();

@@ -375,6 +375,7 @@ struct Terms {
   stackSlots @15 :UInt32;
   outputBytes @16 :UInt32;
   logBytes @17 :UInt32;
+  depth @18 :UInt8;         # how often tasks may be passed on from node to node
 }
 
 struct ComputationStarted {

@@ -81,7 +81,15 @@ fn compute() -> Vec<(&'static str, Compute, &'static [u8])> {
     vec![
         (
             "Offer",
-            Compute::Offer { job, module, module_bytes: 6, limits: Limits::default(), priority: 8, lease_secs: 30 },
+            Compute::Offer {
+                job,
+                module,
+                module_bytes: 6,
+                limits: Limits::default(),
+                priority: 8,
+                lease_secs: 30,
+                depth: 1,
+            },
             b"",
         ),
         ("Accept", Compute::Accept { job, slots: 2 }, b""),

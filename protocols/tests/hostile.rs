@@ -213,6 +213,7 @@ fn compute_messages_with_too_much_in_them_are_neither_sent_nor_accepted() {
         limits: Limits::default(),
         priority: 0,
         lease_secs: 1,
+        depth: 0,
     };
     let table = [
         (true, offer(u64::from(MODULE_PARTS_MAX) * PART_BYTES as u64)),

@@ -10,6 +10,7 @@
 //! | `peers` | `peers` |
 //! | `task` | `task`: needs no running node |
 //! | `job` | `job` |
+//! | `sandbox` | the process that a node starts for its guests; not for people |
 //! | `actor` | `actor`: plugins |
 //! | `top` | `top` |
 //! | `session` | the connection to the node, jobs and Ctrl-C |
@@ -33,6 +34,7 @@ mod node;
 mod output;
 mod peers;
 pub mod progress;
+mod sandbox;
 mod session;
 mod store;
 mod table;
@@ -109,6 +111,8 @@ pub(crate) enum Command {
     Sim(node::SimArgs),
     Completions(node::CompletionsArgs),
     ExitCodes(node::ExitCodesArgs),
+    #[command(hide = true)]
+    SandboxWorker(sandbox::SandboxWorkerArgs),
 }
 
 /// Runs the command line of this process.
@@ -118,6 +122,9 @@ pub fn main() -> ExitCode {
         // Prints help and version to standard output with exit code 0, mistakes to standard error with 2.
         Err(error) => error.exit(),
     };
+    if let Command::SandboxWorker(args) = &cli.command {
+        return sandbox::worker(args);
+    }
     let output = Output::new(&cli.global);
     match dispatch(cli, &output) {
         Ok(()) => ExitCode::SUCCESS,
@@ -157,6 +164,8 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CliError> {
         Command::Demo(args) => local::demo(&args, output),
         Command::Bench(args) => local::bench(&args, output),
         Command::Sim(args) => Err(local::sim(&args)),
+        // `main` has seen to it.
+        Command::SandboxWorker(_) => Ok(()),
     }
 }
 

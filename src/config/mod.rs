@@ -38,6 +38,8 @@ pub struct Config {
     pub storage: Storage,
     /// Defaults of `put`.
     pub put: Put,
+    /// What is computed for others.
+    pub compute: Compute,
     /// What is logged.
     pub log: Log,
 }
@@ -82,6 +84,31 @@ pub struct Put {
     pub profile: Profile,
     /// How long holders keep an object.
     pub lease: Span,
+}
+
+/// `[compute]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Compute {
+    /// Compute at all, for others and for this node's user.
+    pub enabled: bool,
+    /// Tasks that run at the same time.
+    pub threads: u32,
+    /// Bytes for guests and compiled modules in all.
+    pub memory: Bytes,
+    /// `process` or `threads`.
+    pub isolation: Isolation,
+}
+
+/// Where guests run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// In a process of their own, which is jailed and may die.
+    #[default]
+    Process,
+    /// In the node's process: saves a few MiB.
+    Threads,
 }
 
 /// `[log]`
@@ -132,6 +159,34 @@ impl Default for Storage {
 impl Default for Put {
     fn default() -> Self {
         Self { profile: Profile::default(), lease: Span::days(90) }
+    }
+}
+
+/// Memory for each thread that runs guests, unless the settings say otherwise: a large task and its module.
+const THREAD_BYTES: u64 = 512 << 20;
+
+impl Compute {
+    /// Bytes of compiled modules that are kept: a quarter of the memory.
+    pub fn modules_bytes(&self) -> u64 {
+        self.memory.0 / 4
+    }
+
+    /// Most memory of one task: what is left, for as many as run at the same time.
+    pub fn task_bytes(&self) -> u64 {
+        (self.memory.0 - self.modules_bytes()) / u64::from(self.threads.max(1))
+    }
+}
+
+impl Default for Compute {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let threads = u32::try_from(cores).unwrap_or(1);
+        Self {
+            enabled: true,
+            threads,
+            memory: Bytes(THREAD_BYTES * u64::from(threads)),
+            isolation: Isolation::default(),
+        }
     }
 }
 

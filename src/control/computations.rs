@@ -470,6 +470,7 @@ fn write_terms(mut to: terms::Builder<'_>, from: &Terms) {
     to.set_stack_slots(from.limits.stack_slots);
     to.set_output_bytes(from.limits.output_bytes);
     to.set_log_bytes(from.limits.log_bytes);
+    to.set_depth(from.depth);
 }
 
 fn read_terms(from: terms::Reader<'_>) -> Result<Terms, DecodeError> {
@@ -489,6 +490,7 @@ fn read_terms(from: terms::Reader<'_>) -> Result<Terms, DecodeError> {
             verification::None(()) => Verification::None,
         },
         priority: from.get_priority(),
+        depth: from.get_depth(),
         timeout: Some(from.get_timeout_ms()).filter(|ms| *ms != NONE).map(Duration::from_millis),
         limits: Limits {
             gas: from.get_gas(),

@@ -21,7 +21,7 @@ use crate::{
         guests::GuestsDriver,
         jobs::{JobsDriver, JobsError, JobsHandle},
         network::{self, NetworkConfig, NetworkHandle},
-        sandbox::SandboxThreads,
+        sandbox::SandboxDriver,
     },
     home::{Home, HomeError, HomeLock},
     identity::{Identity, IdentityError, entropy},
@@ -42,7 +42,7 @@ use pangea_kernel::{
 };
 use pangea_peers::{PeerManager, api as peers};
 use pangea_plugins::{Plugins, extension};
-use pangea_protocols::{Address, PeerId, net};
+use pangea_protocols::{Address, PeerId, net, task};
 use pangea_sandbox::{Sandbox, pass, sandbox};
 use pangea_transfer::{download::Downloader, upload::Uploader};
 use std::{
@@ -57,8 +57,6 @@ use wiring::{Actors, Cores, Drivers, Mailboxes};
 const HUB_QUEUE_MAX: usize = 8192;
 /// Places of it that only news may take without which a job or its user would wait for ever.
 const HUB_QUEUE_RESERVED: usize = 1024;
-/// Bytes of compiled modules that are kept.
-const MODULES_BYTES: u64 = 256 << 20;
 /// Threads for sockets and the hub.
 const NETWORK_THREADS: usize = 2;
 /// Threads that look at folders for plugins; they are there when they are needed.
@@ -109,7 +107,7 @@ pub struct Node {
     disk: Disk,
     files: FilesHandle,
     cpu: CpuPool,
-    sandbox: SandboxThreads,
+    sandbox: SandboxDriver,
     jobs: JobsDriver,
     jobs_handle: JobsHandle,
     guests: GuestsDriver,
@@ -128,7 +126,7 @@ struct Started {
     disk: Disk,
     files: FilesHandle,
     cpu: CpuPool,
-    sandbox: SandboxThreads,
+    sandbox: SandboxDriver,
     jobs: JobsDriver,
     jobs_handle: JobsHandle,
     guests: GuestsDriver,
@@ -355,10 +353,10 @@ impl Starter {
         )?;
         let (files_port, files) = FilesDriver::start(files_in.map(pangea_ces::api::In::Files), Default::default())?;
         let (cpu, cpu_port) = CpuPool::start(cpu_threads(), ces)?;
-        let threads = cpu_threads();
-        let worked = actors.sandbox.clone();
-        let (sandbox, sandbox_port) = SandboxThreads::start(threads, MODULES_BYTES, worked)?;
-        let (jobs, jobs_handle, jobs_port) = JobsDriver::start(&self.home.jobs_dir(), actors.coordinator.clone())?;
+        let compute = &self.config.compute;
+        let (sandbox, sandbox_port) = SandboxDriver::start(compute, actors.sandbox.clone())?;
+        let coordinator = actors.coordinator.clone();
+        let (jobs, jobs_handle, jobs_port) = JobsDriver::start(&self.home.jobs_dir(), compute.enabled, coordinator)?;
         let called = actors.extensions.plugins.map(pangea_plugins::api::In::Guest);
         let (guests, guests_port) = GuestsDriver::start(GUEST_THREADS, called)?;
         let (network, network_port) = self.start_network(mailboxes.network_events(self.hub.clone()))?;
@@ -446,14 +444,21 @@ impl Cores for Recipe {
     }
 
     fn worker(&self) -> Worker {
-        let slots = u16::try_from(cpu_threads()).unwrap_or(u16::MAX);
-        let limits = worker::Limits { slots, ..worker::Limits::default() };
+        let compute = &self.config.compute;
+        let defaults = worker::Limits::default();
+        let limits = worker::Limits {
+            enabled: compute.enabled,
+            slots: u16::try_from(compute.threads).unwrap_or(u16::MAX),
+            task: task::Limits { memory_bytes: compute.task_bytes(), ..defaults.task },
+            ..defaults
+        };
         Worker::new(self.identity.peer(), self.identity.signing_key().clone(), limits)
     }
 
     fn sandbox(&self) -> Sandbox {
-        let slices_max = cpu_threads();
-        Sandbox::new(sandbox::Config { slices_max, running_max: 4 * slices_max, ..sandbox::Config::default() })
+        // The worker has no more tasks there than it has slots: none waits for an instance.
+        let slices_max = self.config.compute.threads as usize;
+        Sandbox::new(sandbox::Config { slices_max, running_max: 2 * slices_max, ..sandbox::Config::default() })
     }
 
     fn plugins(&self) -> Plugins {

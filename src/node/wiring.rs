@@ -29,6 +29,7 @@ use pangea_chunks::{ChunkStore, api as chunks};
 use pangea_compute::{
     Coordinator, Worker,
     api::{News, coordinator, worker},
+    worker::is_passed_on,
 };
 use pangea_kernel::{Host, Options, Port, Rejected, Slot, planted};
 use pangea_peers::{PeerManager, api as peers};
@@ -370,6 +371,12 @@ impl Routes {
     fn on_coordinator(&self, out: coordinator::Out) {
         use coordinator::Out;
         match out {
+            Out::Want { job, .. } | Out::Save { job, .. } | Out::Forget { job } | Out::News { job, .. }
+                if is_passed_on(job) =>
+            {
+                self.on_passed_on(job, out);
+            }
+            Out::Trace { job, .. } | Out::Log { job, .. } if is_passed_on(job) => {}
             Out::Send { peer, tag, class, frame } => {
                 self.send_tagged(peer, tag << TAG_BITS | TO_COORDINATOR, class, frame);
             }
@@ -381,7 +388,10 @@ impl Routes {
             Out::Trace { .. } | Out::Log { .. } | Out::News { news: News::Progress(_) | News::Queued { .. }, .. } => {
                 counted("jobs", self.drivers.jobs.send(out));
             }
-            Out::Began => counted("jobs", self.drivers.jobs.send(out)),
+            Out::Began => {
+                counted("worker", self.actors.worker.send(worker::In::CoordinatorBegan));
+                counted("jobs", self.drivers.jobs.send(out));
+            }
             Out::Want { job, .. } | Out::Save { job, .. } | Out::Forget { job } | Out::News { job, .. } => {
                 if self.drivers.jobs.send(out).is_err() {
                     let reason = "the node is overloaded: run fewer jobs at once".to_owned();
@@ -391,8 +401,34 @@ impl Routes {
         }
     }
 
+    /// A job of this node's worker: nothing of it is kept in files.
+    fn on_passed_on(&self, job: JobId, out: coordinator::Out) {
+        use coordinator::Out;
+        let message = match out {
+            Out::Want { index, .. } => worker::In::Want { job, index },
+            Out::News { news: News::Done { outputs, receipt, .. }, .. } => {
+                let receipts = receipt.results.iter().map(|claim| claim.receipt);
+                worker::In::Returned { job, results: Some(outputs.into_iter().zip(receipts).collect()) }
+            }
+            Out::News { news: News::Failed(_), .. } => worker::In::Returned { job, results: None },
+            _ => return,
+        };
+        counted("worker", self.actors.worker.send(message));
+    }
+
     fn on_worker(&self, out: worker::Out) {
         match out {
+            worker::Out::PassOn { job, spec } => {
+                if self.actors.coordinator.send(coordinator::In::Submit { job, spec }).is_err() {
+                    counted("worker", self.actors.worker.send(worker::In::Returned { job, results: None }));
+                }
+            }
+            worker::Out::Input { job, index, bytes } => {
+                counted("coordinator", self.actors.coordinator.send(coordinator::In::Input { job, index, bytes }));
+            }
+            worker::Out::TakeBack { job } => {
+                counted("coordinator", self.actors.coordinator.send(coordinator::In::Cancel { job }));
+            }
             worker::Out::Send { peer, class, frame, .. } => self.send(peer, class, frame),
             worker::Out::Install { module, bytes } => self.sandbox(sandbox::In::Install { module, bytes }),
             worker::Out::Run(run) => self.sandbox(sandbox::In::Run(run)),

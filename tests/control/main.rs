@@ -52,7 +52,7 @@ impl World {
 
 /// The jobs driver without a coordinator.
 fn jobs_in(dir: &Path) -> JobsHandle {
-    JobsDriver::start(&dir.join("jobs"), Port::new(|_| Ok(()))).unwrap().1
+    JobsDriver::start(&dir.join("jobs"), true, Port::new(|_| Ok(()))).unwrap().1
 }
 
 /// No test takes a tenth of this.

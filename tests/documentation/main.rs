@@ -112,6 +112,29 @@ fn every_cargo_command_that_is_documented_is_one_that_works() {
     assert!(tested, "README.md tells how to run the tests, and .ci/run looks it up there");
 }
 
+/// A program for the sandbox needs a compiler that a bare machine has not got, so it is not run from the page: it stands
+/// word for word in a file that the modules of `guests/built` are made of.
+#[test]
+fn every_program_for_the_sandbox_that_is_shown_is_part_of_one_that_is_tested() {
+    let mut shown = 0;
+    for page in Page::all() {
+        for block in &page.blocks {
+            let files: &[&str] = match block.language.as_str() {
+                "rust" if page.name == "docs/tasks.md" => &["src/lib.rs"],
+                "c" => &["lines.c"],
+                "typescript" => &["lines.ts"],
+                _ => continue,
+            };
+            let text = block.lines.join("\n");
+            let folder = root().join("guests/examples/lines");
+            let found = files.iter().any(|file| std::fs::read_to_string(folder.join(file)).unwrap().contains(&text));
+            assert!(found, "{}:{}: not as in {files:?} of {}", page.name, block.line, folder.display());
+            shown += 1;
+        }
+    }
+    assert_eq!(shown, 3, "one in Rust, one in C, one in AssemblyScript");
+}
+
 #[test]
 fn every_relative_link_leads_to_a_file() {
     for page in Page::all() {

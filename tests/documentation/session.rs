@@ -3,7 +3,8 @@
 //! Differences from a user's shell, and why: `cargo run --release -- …` runs the `pangea` of this build, and other
 //! `cargo` and `git` commands do nothing, because a test does not build or download; the ports of the page are replaced
 //! by free ones, and nodes do not look for others on the local network, because tests run beside each other. A crate that
-//! the page itself has made is built and run, beside this build and with nothing but what that has downloaded.
+//! the page itself has made is built and run, beside this build and with nothing but what that has downloaded. Of the
+//! sources, `guests` is where the page is read.
 
 use super::page::Step;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -37,6 +38,7 @@ pangea-sim() {
 build-pangea-sim() {
     command cargo build --offline --quiet --manifest-path "$PANGEA_SOURCES/simulations/Cargo.toml" --bin pangea-sim
 }
+ln -s "$PANGEA_SOURCES/guests" guests
 "#;
 
 /// What a command did.

@@ -10,7 +10,7 @@ use pangea_compute::{
 use pangea_protocols::receipt_job::{Place, Stage};
 use rustix::process::Signal;
 use serde_json::Value;
-use std::{fs, path::Path};
+use std::{fs, ops::Range, path::Path};
 
 /// Returns its input, after a loop of so many rounds.
 fn echo(rounds: u64) -> String {
@@ -44,13 +44,11 @@ fn lines(count: usize) -> String {
 /// What the echo of every chunk is, under the envelopes that it is called with.
 fn echoed(input: &[u8], how: Cut) -> Vec<Bytes> {
     let ends = split::cut(input, how, usize::MAX).unwrap();
-    let (total, mut start) = (ends.len() as u32, 0);
-    let call = |(index, end): (usize, &u64)| {
-        let place = Place { stage: Stage::Execute, index: index as u32 };
-        let from = std::mem::replace(&mut start, *end as usize);
-        envelope::call(place, total, &input[from..*end as usize])
+    let call = |(index, range): (u32, Range<u64>)| {
+        let place = Place { stage: Stage::Execute, index };
+        envelope::call(place, ends.len() as u32, &input[range.start as usize..range.end as usize])
     };
-    ends.iter().enumerate().map(call).collect()
+    (0..).zip(split::ranges(&ends)).map(call).collect()
 }
 
 fn merged(outputs: &[Bytes]) -> Bytes {

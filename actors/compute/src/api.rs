@@ -38,6 +38,10 @@ pub struct Spec {
     pub priority: u8,
     /// Longest time from submission to the end.
     pub timeout: Option<Duration>,
+    /// How often a worker that has more tasks than it can run may pass them on, and those it passes them to again.
+    pub depth: u8,
+    /// Tasks that this node's worker passes on: chunks are whole inputs, and these peers are not asked.
+    pub passed_on: Option<Vec<PeerId>>,
 }
 
 /// What is kept of a job that runs, for the case that this node does not get to its end.
@@ -215,6 +219,12 @@ pub mod worker {
         Line { task: TaskId, line: Line },
         /// From the sandbox: it began anew, and has neither modules nor tasks.
         Began,
+        /// From this node's coordinator: an input of what was passed on.
+        Want { job: JobId, index: u32 },
+        /// From this node's coordinator: outputs and receipts of what was passed on, in its order; none if it failed.
+        Returned { job: JobId, results: Option<Vec<(Bytes, Receipt)>> },
+        /// From this node's coordinator: it began anew, and knows of nothing that was passed on.
+        CoordinatorBegan,
         /// An own timer.
         Tick,
     }
@@ -230,6 +240,12 @@ pub mod worker {
         Run(Box<Run>),
         /// To the sandbox: no answer is wanted.
         Cancel { task: TaskId },
+        /// To this node's coordinator, as a job of it: answered by `Want` and `Returned`.
+        PassOn { job: JobId, spec: Box<Spec> },
+        /// To this node's coordinator: the answer to `Want`.
+        Input { job: JobId, index: u32, bytes: Bytes },
+        /// To this node's coordinator: it is wanted no longer.
+        TakeBack { job: JobId },
         /// To the peer manager.
         Report { peer: PeerId, report: Report },
     }

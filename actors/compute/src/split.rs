@@ -92,6 +92,12 @@ pub fn cut(input: &(impl Input + ?Sized), how: Cut, max: usize) -> Result<Vec<u6
     Ok(ends)
 }
 
+/// The chunks that end there.
+pub fn ranges(ends: &[u64]) -> impl Iterator<Item = Range<u64>> {
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    starts.zip(ends).map(|(start, end)| start..*end)
+}
+
 /// The end of the last line that ends within `size` bytes from `start`, or of the first one if none does.
 fn line_end(input: &(impl Input + ?Sized), start: u64, size: u64) -> io::Result<u64> {
     let limit = input.len().min(start.saturating_add(size));
@@ -157,9 +163,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn pieces(input: &[u8], how: Cut) -> Vec<Vec<u8>> {
-        let mut start = 0;
-        let ends = cut(input, how, usize::MAX).unwrap().into_iter();
-        ends.map(|end| input[std::mem::replace(&mut start, end as usize)..end as usize].to_vec()).collect()
+        let ends = cut(input, how, usize::MAX).unwrap();
+        ranges(&ends).map(|range| input[range.start as usize..range.end as usize].to_vec()).collect()
     }
 
     #[test]

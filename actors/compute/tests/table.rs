@@ -48,6 +48,8 @@ fn spec(chunks: u32, verification: Verification) -> Spec {
         merge: false,
         priority: 0,
         timeout: None,
+        depth: 0,
+        passed_on: None,
     }
 }
 
@@ -302,7 +304,7 @@ fn said(outs: &[worker::Out]) -> Vec<Compute> {
 }
 
 fn offer(job: Hash, limits: Limits) -> Compute {
-    Compute::Offer { job, module: Hash::of(b"module"), module_bytes: 6, limits, priority: 0, lease_secs: 30 }
+    Compute::Offer { job, module: Hash::of(b"module"), module_bytes: 6, limits, priority: 0, lease_secs: 30, depth: 0 }
 }
 
 #[test]

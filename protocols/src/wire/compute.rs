@@ -27,8 +27,9 @@ use serde::{Deserialize, Serialize};
 /// Messages of the compute protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Compute {
-    /// Ask for slots. Repeated, it asks again.
-    Offer { job: Hash, module: Hash, module_bytes: u64, limits: Limits, priority: u8, lease_secs: u32 },
+    /// Ask for slots. Repeated, it asks again. A worker may have others run what it cannot run itself, and those again,
+    /// `depth` times; it signs for all of it.
+    Offer { job: Hash, module: Hash, module_bytes: u64, limits: Limits, priority: u8, lease_secs: u32, depth: u8 },
     /// So many tasks of the job may be there at once.
     Accept { job: Hash, slots: u16 },
     /// None. `waiting` tasks of others are queued.

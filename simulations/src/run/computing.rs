@@ -83,6 +83,8 @@ pub fn question(seed: &Seed, id: u32, what: &Do) -> Option<(Spec, Vec<Bytes>)> {
         merge: *merge,
         priority: 8,
         timeout: None,
+        depth: 0,
+        passed_on: None,
     };
     Some((spec, chunks(seed, id, *count, *bytes, *rounds)))
 }

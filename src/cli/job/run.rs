@@ -86,6 +86,10 @@ pub(crate) struct RunArgs {
     /// Higher goes first, 0 to 255
     #[arg(long, default_value_t = 8)]
     priority: u8,
+    /// Nodes that have more tasks than they can run may pass them on, those again, and so on, so many times: for a node that
+    /// knows few of the others
+    #[arg(long, value_name = "DEPTH", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=4))]
+    delegate: u8,
     /// Give up after this time
     #[arg(long, value_name = "TIME", value_parser = format::parse_span)]
     deadline: Option<Duration>,
@@ -162,7 +166,8 @@ impl RunArgs {
         };
         let limits = Limits { gas: self.gas, memory_bytes: self.memory, ..Limits::default() };
         let (Map { cut, split }, merge) = (self.map, self.merge);
-        record::Terms { cut, split, merge, limits, verification, priority: self.priority, timeout: self.deadline }
+        let (priority, timeout, depth) = (self.priority, self.deadline, self.delegate);
+        record::Terms { cut, split, merge, limits, verification, priority, timeout, depth }
     }
 }
 

@@ -72,12 +72,13 @@ pub struct JobsDriver {
 
 impl JobsDriver {
     /// Starts the thread on the jobs in `dir`, which is made if it is not there. The port takes what the coordinator
-    /// emits; of it, only what is for this driver is acted upon.
+    /// emits; of it, only what is for this driver is acted upon. Unless `enabled`, new jobs are refused.
     ///
     /// # Errors
     /// See [`JobsError`]. A single job that cannot be read is left alone, with a word in the log.
     pub fn start(
         dir: &Path,
+        enabled: bool,
         coordinator: Port<coordinator::In>,
     ) -> Result<(Self, JobsHandle, Port<coordinator::Out>), JobsError> {
         let io = |error| JobsError::Io { path: dir.to_owned(), error };
@@ -85,7 +86,7 @@ impl JobsDriver {
         let jobs = load(dir).map_err(io)?;
         let (tasks, queue) = sync_channel(QUEUE_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
-        let mut desk = Desk { dir: dir.to_owned(), coordinator, jobs, numbers: BTreeMap::new(), next: 0 };
+        let mut desk = Desk { dir: dir.to_owned(), enabled, coordinator, jobs, numbers: BTreeMap::new(), next: 0 };
         let taken = Arc::clone(&waiting);
         let thread = thread::Builder::new().name("pangea-jobs".to_owned()).spawn(move || desk.work(&queue, &taken))?;
         let port = port(tasks.clone(), waiting);
@@ -123,6 +124,7 @@ fn port(tasks: SyncSender<Task>, waiting: Arc<AtomicUsize>) -> Port<coordinator:
 
 struct Desk {
     dir: PathBuf,
+    enabled: bool,
     coordinator: Port<coordinator::In>,
     jobs: BTreeMap<String, Job>,
     /// Jobs that the coordinator has.
@@ -423,6 +425,10 @@ impl Desk {
     }
 
     fn on_run(&mut self, request: Request) -> Result<Record, JobError> {
+        if !self.enabled {
+            let text = "this node does not compute: set `enabled = true` in [compute] of its settings";
+            return Err(JobError::new(ErrorKind::Denied, text));
+        }
         let receiving = self.jobs.values().filter(|job| job.state() == State::Receiving).count();
         if receiving >= RECEIVING_MAX {
             return Err(failed(format!("{receiving} jobs wait for their inputs already: try again later")));
@@ -631,6 +637,8 @@ fn prepare(job: &mut Job, number: JobId) -> Result<(Spec, Vec<Saved>), JobError>
         merge: terms.merge,
         priority: terms.priority,
         timeout: terms.timeout,
+        depth: terms.depth,
+        passed_on: None,
     };
     Ok((spec, saved))
 }

@@ -45,6 +45,9 @@ pub struct Terms {
     pub priority: u8,
     /// Longest time from submission to the end.
     pub timeout: Option<Duration>,
+    /// How often tasks may be passed on.
+    #[serde(default)]
+    pub depth: u8,
 }
 
 /// How a job stands.

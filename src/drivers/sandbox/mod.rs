@@ -1,9 +1,99 @@
-//! The sandbox driver: where WebAssembly of strangers runs.
+//! The sandbox's threads: they run the work of the sandbox actor, in this process or in one of their own.
 //!
-//! | module | what it defines |
+//! | file | what it holds |
 //! |---|---|
-//! | [`threads`] | [`SandboxThreads`]: worker threads of this process |
+//! | [`process`] | [`SandboxProcess`]: one child process per node, started again when it dies |
+//! | `ledger` | what the child has been asked, and what is lost when it dies |
+//! | [`worker`] | what the child does |
+//! | [`jail`] | what the child may not do |
+//! | [`attempt`] | tries what the jail forbids, for tests |
+//! | `frame`, `message` | how work and answers go through the pipes |
+//! | [`threads`] | [`SandboxThreads`]: the same without a process and without a jail |
+//!
+//! Both have the same two ends: a port that takes [`Work`](pangea_sandbox::work::Work), and a port that they answer to.
 
+pub mod attempt;
+pub mod frame;
+pub mod jail;
+mod ledger;
+mod message;
+pub mod process;
 pub mod threads;
+pub mod worker;
 
+use pangea_kernel::{Port, Rejected};
+use pangea_sandbox::{
+    api::In,
+    work::{Done, Work},
+};
+use std::{thread, time::Duration};
+
+use crate::config::{Compute, Isolation};
+use std::io;
+
+pub use jail::Jail;
+pub use process::{SandboxProcess, Settings};
 pub use threads::SandboxThreads;
+
+/// Stack of a thread that runs guests. What the interpreter takes stays below 2 MiB; the pass and a compiler recurse, too.
+pub const STACK_BYTES: usize = 8 << 20;
+/// Work that may wait for a thread. The actor has no more slices out than there are threads, so only a flood of modules
+/// can fill it.
+const QUEUE_MAX: usize = 1024;
+/// How long an answer waits before it is offered to a full mailbox again.
+const MAILBOX_RETRY: Duration = Duration::from_millis(1);
+
+/// Where the guests of a node run, as its settings say.
+#[derive(Debug)]
+pub enum SandboxDriver {
+    /// In a jailed process.
+    Process(SandboxProcess),
+    /// In this process.
+    Threads(SandboxThreads),
+    /// Nowhere.
+    Off,
+}
+
+impl SandboxDriver {
+    /// Starts it; what comes of work goes to `results`.
+    ///
+    /// # Errors
+    /// A thread or the process cannot be started, or the engine does not run here.
+    pub fn start(compute: &Compute, results: Port<In>) -> io::Result<(Self, Port<Work>)> {
+        let (threads, modules) = (compute.threads as usize, compute.modules_bytes());
+        Ok(match compute.isolation {
+            _ if !compute.enabled => (Self::Off, Port::new(|work| Err(Rejected::Closed(work)))),
+            Isolation::Process => {
+                let settings = Settings::new(threads, modules, compute.memory.0)?;
+                let (process, port) = SandboxProcess::start(settings, results)?;
+                (Self::Process(process), port)
+            }
+            Isolation::Threads => {
+                let (threads, port) = SandboxThreads::start(threads, modules, results)?;
+                (Self::Threads(threads), port)
+            }
+        })
+    }
+
+    /// Waits until it has ended, which it does when every port is dropped.
+    pub fn join(self) {
+        match self {
+            Self::Process(process) => process.join(),
+            Self::Threads(threads) => threads.join(),
+            Self::Off => {}
+        }
+    }
+}
+
+/// Gives an answer to the actor, waiting while its mailbox is full. False if the actor is gone.
+fn deliver(results: &Port<In>, done: Done) -> bool {
+    let mut message = In::Worked(done);
+    while let Err(rejected) = results.send(message) {
+        match rejected {
+            Rejected::Full(back) => message = back,
+            Rejected::Closed(_) => return false,
+        }
+        thread::sleep(MAILBOX_RETRY);
+    }
+    true
+}

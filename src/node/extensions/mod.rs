@@ -135,11 +135,6 @@ impl Extensions {
         Self { plugins, plugin_frames, natives: Arc::new(natives) }
     }
 
-    /// Plugins alone, all in one mailbox: of a node in a test.
-    pub fn of_plugins(plugins: Port<api::In>) -> Self {
-        Self { plugin_frames: plugins.clone(), plugins, natives: Arc::default() }
-    }
-
     /// Names of the native ones.
     pub fn natives(&self) -> impl Iterator<Item = &Name> {
         self.natives.keys()

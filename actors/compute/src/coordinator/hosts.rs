@@ -62,7 +62,8 @@ impl Job {
             let request = env.numbers.fresh();
             env.numbers.requests.insert(request, self.id);
             let count = u16::try_from(wanted - have).unwrap_or(u16::MAX);
-            let exclude = self.hosts.keys().copied().collect();
+            let unasked = self.spec.passed_on.iter().flatten();
+            let exclude = self.hosts.keys().chain(unasked).copied().collect();
             env.cx.emit(Out::Candidates { request, count, exclude });
         }
     }
@@ -80,7 +81,10 @@ impl Job {
 
     /// What the peer manager found.
     pub fn on_candidates(&mut self, candidates: Vec<Candidate>, env: &mut Env<'_, '_>) {
-        let new = candidates.into_iter().filter(|candidate| candidate.score.is_finite() && candidate.peer != self.me);
+        let unasked = |peer: &PeerId| self.spec.passed_on.iter().flatten().any(|other| other == peer);
+        let new = candidates
+            .into_iter()
+            .filter(|candidate| candidate.score.is_finite() && candidate.peer != self.me && !unasked(&candidate.peer));
         self.spares = new.take(env.limits.hosts_max).collect();
     }
 
@@ -94,6 +98,7 @@ impl Job {
             limits: self.spec.limits,
             priority: self.spec.priority,
             lease_secs: lease_secs(env),
+            depth: if peer == self.me { 0 } else { self.spec.depth },
         };
         env.send(peer, message, Bytes::new());
     }

@@ -3,7 +3,7 @@
 use crate::parts::Parts;
 use bytes::Bytes;
 use pangea_protocols::{
-    Hash,
+    Hash, JobId,
     receipt_job::{BATCH_MAX, Claim, Place},
     task::{self, TaskId},
     time::Time,
@@ -22,6 +22,10 @@ pub struct Job {
     pub ends: Time,
     /// When the coordinator is to hear of its leases.
     pub alive_at: Time,
+    /// How often it may be passed on.
+    pub depth: u8,
+    /// The module itself, if it may be passed on.
+    pub bytes: Option<Bytes>,
     /// How far the module is.
     pub state: Module,
     /// What is to be done.
@@ -52,6 +56,8 @@ pub struct Lease {
     pub step: Step,
     /// What it logged, as it is sent.
     pub log: String,
+    /// Nobody else could run it: this node does.
+    pub stays: bool,
 }
 
 /// How far a task is.
@@ -62,6 +68,8 @@ pub enum Step {
     Waiting(Bytes),
     /// The sandbox runs it; its input is kept in case the sandbox has no room.
     Running(TaskId, Bytes),
+    /// Others run it, or will, as one of the tasks of a job of this node; its input is kept for them, or for this node.
+    PassedOn(JobId, Bytes),
     /// Claimed, not committed.
     Done,
 }
@@ -88,6 +96,13 @@ impl Job {
             Step::Running(task, _) => Some(task),
             _ => None,
         }
+    }
+
+    /// Leases that wait and may be passed on.
+    pub fn may_be_passed_on(&self) -> Vec<u64> {
+        let waits = |lease: &Lease| matches!(lease.step, Step::Waiting(_)) && !lease.stays;
+        let open = matches!(self.state, Module::Ready) && self.depth > 0 && self.bytes.is_some();
+        self.leases.iter().filter(|(_, lease)| open && waits(lease)).map(|(id, _)| *id).collect()
     }
 
     /// Leases that wait or whose input comes.

@@ -6,6 +6,8 @@ use std::time::Duration;
 /// Every number that bounds a worker.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// Compute at all; otherwise everybody is refused.
+    pub enabled: bool,
     /// Tasks at once in the sandbox, and those that a coordinator may have here. At least 1.
     pub slots: u16,
     /// Jobs of others at once; one more is refused. This node's own are always taken.
@@ -29,6 +31,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            enabled: true,
             slots: 2,
             jobs_max: 8,
             task: task::Limits { gas: u64::MAX, memory_bytes: 1 << 30, ..task::Limits::default() },

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `job` | what is kept of a job |
 //! | `tasks` | running them, and what came of them |
+//! | `passing` | tasks that are passed on to other nodes, and what came back |
 //! | [`limits`] | every bound |
 //!
 //! **Invariants.** No task runs whose input or module has another hash than was announced. Nothing is signed that the
@@ -15,6 +16,7 @@
 
 mod job;
 pub mod limits;
+mod passing;
 mod tasks;
 
 use crate::{
@@ -30,7 +32,7 @@ use job::{Job, Lease, Module, Step};
 pub use limits::Limits;
 use pangea_kernel::{Core, Cx};
 use pangea_protocols::{
-    Hash, PeerId,
+    Hash, JobId, PeerId,
     net::Class,
     receipt_job::Place,
     task::{self, TaskId},
@@ -40,6 +42,7 @@ use pangea_protocols::{
         compute::{Compute, Failure, Refusal},
     },
 };
+pub use passing::is_passed_on;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
@@ -67,7 +70,10 @@ pub struct Worker {
     /// Most lately used last.
     installed: VecDeque<Hash>,
     denied: BTreeSet<PeerId>,
+    /// Jobs of this node's coordinator that run tasks of others, with the leases in the order of their chunks.
+    passed_on: BTreeMap<JobId, (Key, Vec<u64>)>,
     next_task: u64,
+    next_passed: u64,
     next_tag: u64,
     ticking: bool,
 }
@@ -83,7 +89,9 @@ impl Worker {
             running: BTreeMap::new(),
             installed: VecDeque::new(),
             denied: BTreeSet::new(),
+            passed_on: BTreeMap::new(),
             next_task: 0,
+            next_passed: 0,
             next_tag: 0,
             ticking: false,
         }
@@ -91,7 +99,7 @@ impl Worker {
 
     /// True if nothing is kept of any job.
     pub fn is_idle(&self) -> bool {
-        self.jobs.is_empty() && self.running.is_empty()
+        self.jobs.is_empty() && self.running.is_empty() && self.passed_on.is_empty()
     }
 
     /// Tasks that wait or run.
@@ -110,10 +118,11 @@ impl Worker {
         let (peer, job) = key;
         if let Some(known) = self.jobs.get_mut(&key) {
             known.ends = cx.now() + offer.lease;
-            return self.tell(cx, peer, Compute::Accept { job, slots: self.limits.slots }, Bytes::new());
+            let slots = self.slots_for(offer.depth);
+            return self.tell(cx, peer, Compute::Accept { job, slots }, Bytes::new());
         }
         let others = self.jobs.keys().filter(|(owner, _)| *owner != self.me).count();
-        let refusal = if self.denied.contains(&peer) {
+        let refusal = if !self.limits.enabled || self.denied.contains(&peer) {
             Some(Refusal::Denied)
         } else if offer.limits.exceeds(&self.limits.task).is_some() {
             Some(Refusal::OverLimit)
@@ -127,7 +136,8 @@ impl Worker {
         if let Some(reason) = refusal {
             return self.refuse(cx, key, reason);
         }
-        let ready = self.installed.contains(&offer.module);
+        // Who is to pass tasks on needs the module itself, too.
+        let ready = self.installed.contains(&offer.module) && offer.depth == 0;
         self.jobs.insert(
             key,
             Job {
@@ -136,13 +146,16 @@ impl Worker {
                 priority: offer.priority,
                 ends: cx.now() + offer.lease,
                 alive_at: cx.now() + self.limits.alive_every,
+                depth: offer.depth,
+                bytes: None,
                 state: if ready { Module::Ready } else { Module::Coming(Parts::default(), cx.now()) },
                 leases: BTreeMap::new(),
                 done: Vec::new(),
                 done_since: Time(0),
             },
         );
-        self.tell(cx, peer, Compute::Accept { job, slots: self.limits.slots }, Bytes::new());
+        let slots = self.slots_for(offer.depth);
+        self.tell(cx, peer, Compute::Accept { job, slots }, Bytes::new());
         if !ready {
             self.tell(cx, peer, Compute::ModuleGet { job, part: 0 }, Bytes::new());
         }
@@ -170,6 +183,7 @@ impl Worker {
             return self.refuse(cx, key, Refusal::Module);
         }
         job.state = Module::Installing;
+        job.bytes = (job.depth > 0).then(|| whole.clone());
         cx.emit(Out::Install { module, bytes: whole });
     }
 
@@ -196,16 +210,23 @@ impl Worker {
     fn on_assign(&mut self, cx: &mut Cx<'_, Self>, key: Key, assign: Assign, bytes: Bytes) {
         let (peer, name) = key;
         let Assign { lease, place, input, part, parts } = assign;
-        let leases_max = usize::from(self.limits.slots) + SPARE_LEASES;
-        let Some(job) = self.jobs.get_mut(&key) else {
+        let Some(depth) = self.jobs.get(&key).map(|job| job.depth) else {
             // Forgotten: the coordinator has to offer it again.
             return self.refuse(cx, key, Refusal::Busy);
         };
+        let leases_max = usize::from(self.slots_for(depth)) + SPARE_LEASES;
+        let Some(job) = self.jobs.get_mut(&key) else { return };
         if job.leases.len() >= leases_max && !job.leases.contains_key(&lease) {
             return self.tell(cx, peer, Compute::Failed { job: name, lease, reason: Failure::Busy }, Bytes::new());
         }
         let entry = job.leases.entry(lease);
-        let entry = entry.or_insert(Lease { place, input, step: Step::Coming(Parts::default()), log: String::new() });
+        let entry = entry.or_insert(Lease {
+            place,
+            input,
+            step: Step::Coming(Parts::default()),
+            log: String::new(),
+            stays: false,
+        });
         let Step::Coming(come) = &mut entry.step else { return };
         let Some(whole) = come.add(part, parts, bytes) else { return };
         let seen = task::Input { bytes: whole.clone(), ..task::Input::default() };
@@ -226,6 +247,7 @@ impl Worker {
             self.running.remove(&task);
             cx.emit(Out::Cancel { task });
         }
+        self.take_back(cx);
     }
 
     /// Stops all that is done for a job.
@@ -237,14 +259,15 @@ impl Worker {
                 cx.emit(Out::Cancel { task });
             }
         }
+        self.take_back(cx);
     }
 
     fn on_received(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, message: Compute, body: Bytes) {
         let key = (peer, message.job());
         match message {
-            Compute::Offer { module, module_bytes, limits, priority, lease_secs, .. } => {
+            Compute::Offer { module, module_bytes, limits, priority, lease_secs, depth, .. } => {
                 let lease = Duration::from_secs(lease_secs.into());
-                self.on_offer(cx, key, Offer { module, module_bytes, limits, priority, lease });
+                self.on_offer(cx, key, Offer { module, module_bytes, limits, priority, lease, depth });
             }
             Compute::ModulePart { part, parts, .. } => self.on_module_part(cx, key, part, parts, body),
             Compute::Assign { lease, place, input, part, parts, .. } => {
@@ -304,6 +327,7 @@ struct Offer {
     limits: task::Limits,
     priority: u8,
     lease: Duration,
+    depth: u8,
 }
 
 /// A part of a task.
@@ -322,6 +346,7 @@ impl Core for Worker {
     /// Numbers start at random, so that answers to tasks from before a restart find nothing.
     fn start(&mut self, cx: &mut Cx<'_, Self>) {
         self.next_task = cx.rng("tasks").u64() >> 2;
+        self.next_passed = cx.rng("passed").u64() >> 2;
     }
 
     fn on(&mut self, cx: &mut Cx<'_, Self>, event: In) {
@@ -351,9 +376,13 @@ impl Core for Worker {
             In::Late { task } => self.fail_task(cx, task, Failure::Late),
             In::Line { task, line } => self.on_line(task, &line),
             In::Began => self.on_sandbox_began(cx),
+            In::Want { job, index } => self.on_want(cx, job, index),
+            In::Returned { job, results } => self.on_returned(cx, job, results),
+            In::CoordinatorBegan => self.on_coordinator_began(),
             In::Tick => self.on_tick(cx),
         }
         self.run_waiting(cx);
+        self.pass_on(cx);
         self.commit_due(cx);
     }
 }

@@ -11,4 +11,5 @@
 mod chaos;
 mod node;
 mod odds;
+mod star;
 mod task;

@@ -6,6 +6,7 @@ use ed25519_dalek::SigningKey;
 use pangea_compute::{
     Coordinator, Worker,
     api::{Candidate, News, Report, Saved, Spec, coordinator, worker},
+    worker::is_passed_on,
 };
 use pangea_kernel::{Core, Cx, Effect, Seed, core::CxState, draw::Draws};
 use pangea_protocols::{
@@ -29,6 +30,10 @@ pub trait Cast: 'static {
     }
     /// May it be asked to compute by a user?
     fn is_honest(_id: NodeId) -> bool {
+        true
+    }
+    /// Does a node find another when it looks for hosts?
+    fn knows(_me: NodeId, _other: NodeId) -> bool {
         true
     }
     /// Does the store keep what is to be saved?
@@ -98,6 +103,8 @@ pub struct Node<P> {
     pub disk: Disk,
     /// Tasks that its sandbox has run.
     pub ran: u64,
+    /// Tasks that its worker has passed on.
+    pub passed_on: u64,
     /// Inside of it.
     queue: VecDeque<In>,
     cast: PhantomData<P>,
@@ -209,12 +216,26 @@ impl<P: Cast> Node<P> {
 
     fn on_coordinator(&mut self, cx: &mut Cx<'_, Self>, out: coordinator::Out) {
         match out {
+            coordinator::Out::Want { job, index } if is_passed_on(job) => {
+                self.queue.push_back(In::Worker(worker::In::Want { job, index }));
+            }
+            coordinator::Out::News { job, news } if is_passed_on(job) => {
+                let results = match news {
+                    News::Done { outputs, receipt, .. } => {
+                        Some(outputs.into_iter().zip(receipt.results.iter().map(|claim| claim.receipt)).collect())
+                    }
+                    News::Failed(_) => None,
+                    News::Queued { .. } | News::Progress(_) => return,
+                };
+                self.queue.push_back(In::Worker(worker::In::Returned { job, results }));
+            }
             coordinator::Out::Want { job, index } => {
                 let input = coordinator::In::Input { job, index, bytes: task::chunk(job, index) };
                 cx.after(Duration::from_millis(1), In::Coordinator(input));
             }
             coordinator::Out::Candidates { request, exclude, count } => {
                 let mut peers = self.peers.clone();
+                peers.retain(|peer| P::knows(self.id, *peer));
                 cx.rng("candidates").shuffle(&mut peers);
                 let candidate = |id: NodeId| Candidate {
                     peer: peer(id),
@@ -269,6 +290,16 @@ impl<P: Cast> Node<P> {
                 cx.after(took, In::Ran(run.task, outcome, receipt));
             }
             worker::Out::Cancel { .. } => {}
+            worker::Out::PassOn { job, spec } => {
+                self.passed_on += u64::from(spec.chunks);
+                self.queue.push_back(In::Coordinator(coordinator::In::Submit { job, spec }));
+            }
+            worker::Out::Input { job, index, bytes } => {
+                self.queue.push_back(In::Coordinator(coordinator::In::Input { job, index, bytes }));
+            }
+            worker::Out::TakeBack { job } => {
+                self.queue.push_back(In::Coordinator(coordinator::In::Cancel { job }));
+            }
             worker::Out::Report { peer, report } => self.note_report(cx, peer, report),
         }
     }
@@ -312,6 +343,7 @@ impl<P: Cast> Member for Node<P> {
             worker: Cell { core: worker, state: CxState::new(empty()) },
             disk: saved.unwrap_or_default(),
             ran: 0,
+            passed_on: 0,
             queue: VecDeque::new(),
             cast: PhantomData,
         }

@@ -83,5 +83,7 @@ pub fn spec(draw: &mut Draw, chunks: u32, verification: Verification) -> Spec {
         merge: false,
         priority: draw.below(3) as u8,
         timeout: None,
+        depth: 0,
+        passed_on: None,
     }
 }

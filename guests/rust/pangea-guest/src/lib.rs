@@ -1,0 +1,36 @@
+//! What makes tasks and jobs for the sandbox short to write in Rust.
+//!
+#![doc = include_str!("../README.md")]
+//!
+//! # Where to find what
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`data`] | what functions may take and return, and the envelope of a job |
+//! | [`host`] | what a module may import: log, send, now, random, chunk_read |
+//! | `native` | the same without a sandbox, for `cargo test`; not on wasm32 |
+//! | [`abi`] | what the attributes expand to |
+//! | `runtime`, `heap` | panic handler and allocator for modules without the standard library |
+
+#![no_std]
+
+pub extern crate alloc as __alloc;
+#[cfg(any(feature = "std", not(target_arch = "wasm32")))]
+extern crate std;
+
+pub mod abi;
+pub mod data;
+#[cfg(any(test, all(feature = "runtime", target_arch = "wasm32")))]
+mod heap;
+pub mod host;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod native;
+#[cfg(all(feature = "runtime", target_arch = "wasm32"))]
+mod runtime;
+
+#[cfg(all(feature = "runtime", feature = "std", target_arch = "wasm32"))]
+compile_error!("the feature `runtime` is for modules without `std`: add default-features = false");
+
+pub use data::{Chunk, Parts};
+pub use host::{Level, chunk_read, log, now, random, send};
+pub use pangea_guest_macros::{execute, merge, split, task};
