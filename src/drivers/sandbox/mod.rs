@@ -29,7 +29,10 @@ use pangea_sandbox::{
 use std::{thread, time::Duration};
 
 use crate::config::{Compute, Isolation};
-use std::io;
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 pub use jail::Jail;
 pub use process::{SandboxProcess, Settings};
@@ -42,6 +45,15 @@ pub const STACK_BYTES: usize = 8 << 20;
 const QUEUE_MAX: usize = 1024;
 /// How long an answer waits before it is offered to a full mailbox again.
 const MAILBOX_RETRY: Duration = Duration::from_millis(1);
+
+/// The sandbox process is this executable with another subcommand, so only a program that has it can start one. Others
+/// that have a node in them, such as tests and programs with actors of their own, run guests in threads.
+static IS_PANGEA: AtomicBool = AtomicBool::new(false);
+
+/// This program has the subcommand [`process::SUBCOMMAND`].
+pub fn has_subcommand() {
+    IS_PANGEA.store(true, Ordering::Relaxed);
+}
 
 /// Where the guests of a node run, as its settings say.
 #[derive(Debug)]
@@ -63,6 +75,11 @@ impl SandboxDriver {
         let (threads, modules) = (compute.threads as usize, compute.modules_bytes());
         Ok(match compute.isolation {
             _ if !compute.enabled => (Self::Off, Port::new(|work| Err(Rejected::Closed(work)))),
+            Isolation::Process if !IS_PANGEA.load(Ordering::Relaxed) => {
+                tracing::warn!("this program cannot be started as a sandbox process: guests run in threads of it");
+                let (threads, port) = SandboxThreads::start(threads, modules, results)?;
+                (Self::Threads(threads), port)
+            }
             Isolation::Process => {
                 let settings = Settings::new(threads, modules, compute.memory.0)?;
                 let (process, port) = SandboxProcess::start(settings, results)?;
