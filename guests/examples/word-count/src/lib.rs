@@ -108,6 +108,8 @@ fn add(part: &[u8], table: &mut Table) -> Option<Head> {
     let mut lines = part.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let mut numbers = lines.next()?.split(|byte| *byte == b' ').map(number);
     let (words, different, left_out) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    // A line has at least four bytes.
+    table.reserve((different as usize).min(part.len() / 4));
     let mut pieces = Vec::new();
     for line in lines {
         let space = line.iter().position(|byte| *byte == b' ')?;
