@@ -130,16 +130,18 @@ fn number(digits: &[u8]) -> Option<u64> {
 fn told(table: &Table, words: u64, different: u64, left_out: u64) -> String {
     // The most frequent, in order; of equally frequent ones those first that come first in the alphabet.
     let mut top: Vec<(Word, Vec<u8>)> = Vec::with_capacity(TOP + 1);
+    let mut text = Vec::new();
     for word in table.iter() {
-        let last = top.last().map_or(0, |(last, _)| last.count);
-        if top.len() == TOP && word.count < last {
+        if top.len() == TOP && top.last().is_some_and(|(last, _)| word.count < last.count) {
             continue;
         }
-        let mut text = Vec::new();
+        text.clear();
         word.put(&mut text);
         let at = top.partition_point(|(other, name)| (other.count, &text) > (word.count, name));
-        top.insert(at, (word, text));
-        top.truncate(TOP);
+        if at < TOP {
+            top.truncate(TOP - 1);
+            top.insert(at, (word, text.clone()));
+        }
     }
     let least = if left_out == 0 { "" } else { "at least " };
     let mut result = format!("{words} words, {least}{different} different ones\n");
