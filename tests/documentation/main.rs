@@ -68,6 +68,7 @@ fn every_cargo_command_that_is_documented_is_one_that_works() {
         "actors/chunks",
         "actors/transfer",
         "actors/compute",
+        "actors/plugins",
     ];
     let packages: Vec<String> = packages
         .iter()

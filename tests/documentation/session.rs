@@ -34,6 +34,10 @@ git() { true; }
 pangea-sim() {
     command cargo run --offline --quiet --manifest-path "$PANGEA_SOURCES/simulations/Cargo.toml" --bin pangea-sim -- "$@"
 }
+# It starts the program `pangea-sim` beside this build: that must be of these sources.
+build-pangea-sim() {
+    command cargo build --offline --quiet --manifest-path "$PANGEA_SOURCES/simulations/Cargo.toml" --bin pangea-sim
+}
 ln -s "$PANGEA_SOURCES/guests" guests
 "#;
 
@@ -99,6 +103,9 @@ impl Session {
         for (number, step) in steps.iter().enumerate() {
             let command = step.command.replace(&format!(":{PORTS}"), &format!(":{ports}"));
             let command = command.replace(&format!("/udp/{PORTS}"), &format!("/udp/{ports}"));
+            if command.starts_with("pangea actor test") {
+                script += "build-pangea-sim || exit\n";
+            }
             script += &format!("{{\n{command}\n}} > '{dir}/{number}.out' 2>&1 < /dev/null\n");
             // A shell tells of jobs that were killed whenever it likes: these are not its jobs any more.
             script += &format!("code=$?; disown -a; echo $code > '{dir}/{number}.code'; [ $code = 0 ] || exit\n");

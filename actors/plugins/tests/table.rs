@@ -262,3 +262,16 @@ fn every_peer_is_known_when_a_plugin_starts() {
     assert_eq!(world.sent.len(), 5, "the template tells everyone when it starts");
     assert_eq!(world.actor().peers().collect::<Vec<_>>(), (0..5).map(|n| PeerId([n; 32])).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_plugin_that_was_written_for_extism_answers_by_the_names_of_its_functions() {
+    let module = include_bytes!("../../sandbox/guests/extism/count.wasm");
+    let module = pangea_sandbox::extism::adapt(module).unwrap();
+    let mut world = World::new();
+    let guest = Guest::new();
+    let more = "capabilities = []\n[commands]\ncount_vowels = 'TEXT'\n[config]\nthing = 7";
+    world.install(&guest.manifest(more), &module);
+    let expected = "{\"count\": 2, \"config\": \"7\", \"a\": \"this is var a\"}";
+    assert_eq!(world.ask("guest", "count_vowels a word"), Ok(expected.to_owned()));
+    assert_eq!(world.ask("guest", "other").unwrap_err(), "`guest` is not asked that; it answers count_vowels");
+}

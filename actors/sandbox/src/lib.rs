@@ -8,6 +8,7 @@
 //! | [`api`] | what the actor receives and emits |
 //! | [`sandbox`] | [`Sandbox`]: the actor's core, a table of tasks that take turns |
 //! | [`work`] | [`work::Work`]: what a cpu worker runs, on the [`work::Workshop`] that all workers share |
+//! | [`extism`] | plugins that were written for Extism, as modules of the ABI |
 //! | [`guests`] | [`Guests`]: instances that stay from one call to the next |
 //! | [`cache`] | compiled and refused modules by their hash |
 //! | [`pass`] | the determinism pass: any module in, one that pays gas and shows no bits of a NaN out |
@@ -39,6 +40,7 @@
 pub mod api;
 pub mod cache;
 pub mod engine;
+pub mod extism;
 pub mod guests;
 pub mod pass;
 pub mod sandbox;

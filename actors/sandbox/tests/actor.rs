@@ -38,6 +38,8 @@ impl World {
         for out in self.bed.send(event) {
             match out {
                 Out::Work(work) => self.work.push_back(work),
+                // For those who had tasks in an earlier life.
+                Out::Began => {}
                 out => self.outs.push(out),
             }
         }

@@ -9,7 +9,7 @@ use pangea_protocols::{
     job::ErrorKind,
     task::Capability,
 };
-use pangea_sandbox::{Guests, engine::Wasmi};
+use pangea_sandbox::{Guests, engine::Wasmi, extism};
 use std::path::{Path, PathBuf};
 
 /// What the command line says instead of the manifest.
@@ -58,7 +58,10 @@ pub(super) fn read(path: &Path, settings: &Settings) -> Result<(Package, Manifes
     let (text, manifest) = manifest(path)?;
     let module = module_path(path, &manifest);
     // A module that is no text passes through as it is.
-    let bytes = wat::parse_file(&module).map_err(|error| CliError::usage(error.to_string()))?;
+    let mut bytes = wat::parse_file(&module).map_err(|error| CliError::usage(error.to_string()))?;
+    if extism::is_extism(&bytes) {
+        bytes = extism::adapt(&bytes).map_err(|refusal| CliError::new(ErrorKind::Denied, refusal.to_string()))?;
+    }
     let text = with(text, settings, path)?;
     let manifest = Manifest::parse(&text).map_err(|error| CliError::usage(format!("{}: {error}", path.display())))?;
     Ok((Package { manifest: text, module: bytes.into() }, manifest))

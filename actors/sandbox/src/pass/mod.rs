@@ -44,6 +44,7 @@ mod rewrite;
 mod survey;
 
 use pangea_protocols::task::{Capabilities, Refusal};
+pub(crate) use survey::FEATURES;
 
 /// Part of every receipt: gas, traps and outputs are comparable between equal versions only.
 pub const VERSION: u32 = 1;

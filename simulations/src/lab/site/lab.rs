@@ -7,6 +7,7 @@ use crate::lab::{Lab, View, ensure};
 use bytes::Bytes;
 use pangea_plugins::{Manifest, Plugins, api::Package};
 use pangea_protocols::{PeerId, wire::extension::Name};
+use pangea_sandbox::extism;
 use serde::Deserialize;
 use std::{marker::PhantomData, path::Path, time::Duration};
 
@@ -47,7 +48,10 @@ pub fn read(path: &Path) -> Result<Setup, String> {
     let manifest = Manifest::parse(&text).map_err(|error| format!("{shown}: {error}"))?;
     let module = path.with_file_name(&manifest.module);
     // Binary modules pass through as they are.
-    let bytes = wat::parse_file(&module).map_err(|error| error.to_string())?;
+    let mut bytes = wat::parse_file(&module).map_err(|error| error.to_string())?;
+    if extism::is_extism(&bytes) {
+        bytes = extism::adapt(&bytes).map_err(|refusal| refusal.to_string())?;
+    }
     let table: toml::Table = toml::from_str(&text).map_err(|error| format!("{shown}: {error}"))?;
     let test = table.get("test").cloned().map(toml::Value::try_into::<Test>);
     let test = test.transpose().map_err(|error| format!("{shown}: [test]: {error}"))?.unwrap_or_default();
