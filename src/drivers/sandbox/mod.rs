@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`process`] | [`SandboxProcess`]: one child process per node, started again when it dies |
+//! | `child` | one such process: started, asked, heard, judged, ended |
 //! | `ledger` | what the child has been asked, and what is lost when it dies |
 //! | [`worker`] | what the child does |
 //! | [`jail`] | what the child may not do |
@@ -13,6 +14,7 @@
 //! Both have the same two ends: a port that takes [`Work`](pangea_sandbox::work::Work), and a port that they answer to.
 
 pub mod attempt;
+mod child;
 pub mod frame;
 pub mod jail;
 mod ledger;
@@ -81,7 +83,8 @@ impl SandboxDriver {
                 (Self::Threads(threads), port)
             }
             Isolation::Process => {
-                let settings = Settings::new(threads, modules, compute.memory.0)?;
+                let settings =
+                    Settings { engine: compute.engine, ..Settings::new(threads, modules, compute.memory.0)? };
                 let (process, port) = SandboxProcess::start(settings, results)?;
                 (Self::Process(process), port)
             }
