@@ -132,6 +132,7 @@ pub fn main() -> ExitCode {
         return sandbox::worker(args);
     }
     let output = Output::new(&cli.global);
+    crate::drivers::sandbox::has_subcommand();
     match dispatch(cli, &output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,10 +1,13 @@
 //! `sandbox-worker`: the process that a node starts for its guests. It speaks frames on its standard input and output, and
 //! is of no use to people.
 
-use crate::drivers::sandbox::{
-    attempt::Attempt,
-    jail::Layers,
-    worker::{self, Orders},
+use crate::{
+    config::EngineName,
+    drivers::sandbox::{
+        attempt::Attempt,
+        jail::Layers,
+        worker::{self, Orders},
+    },
 };
 use std::process::ExitCode;
 
@@ -22,6 +25,9 @@ pub(crate) struct SandboxWorkerArgs {
     /// Bytes of guests and compiled modules in all
     #[arg(long)]
     memory_bytes: u64,
+    /// What runs the guests: wasmi or jit
+    #[arg(long, default_value = "wasmi")]
+    engine: EngineName,
     /// Which layers of the jail to build: all, landlock or none
     #[arg(long, default_value = "all")]
     layers: Layers,
@@ -32,6 +38,6 @@ pub(crate) struct SandboxWorkerArgs {
 
 /// Runs until the node closes the pipe.
 pub(crate) fn worker(args: &SandboxWorkerArgs) -> ExitCode {
-    let SandboxWorkerArgs { threads, cache_bytes, memory_bytes, layers, attempt } = *args;
-    worker::run(&Orders { threads, cache_bytes, memory_bytes, layers, attempt })
+    let SandboxWorkerArgs { threads, cache_bytes, memory_bytes, engine, layers, attempt } = *args;
+    worker::run(&Orders { threads, cache_bytes, memory_bytes, engine, layers, attempt })
 }

@@ -115,13 +115,13 @@ impl Layers {
     /// The settings.
     ///
     /// # Errors
-    /// Never after every layer was accepted; kept for the type.
+    /// Values of several layers that exclude each other; each value has been accepted before.
     pub fn config(&self) -> Result<Config, ConfigError> {
-        let invalid = |error: toml::de::Error| ConfigError::Value {
-            origin: "the merged configuration".to_owned(),
-            error: error.to_string(),
-        };
-        self.merged.clone().try_into().map_err(invalid)
+        let invalid = |error: String| ConfigError::Value { origin: "the merged configuration".to_owned(), error };
+        let config: Config =
+            self.merged.clone().try_into().map_err(|error: toml::de::Error| invalid(error.to_string()))?;
+        config.check().map_err(invalid)?;
+        Ok(config)
     }
 
     /// The settings as TOML, each line with its origin.
@@ -209,6 +209,16 @@ mod tests {
         let variables = [("PANGEA_NETWORK_LISTEN".to_owned(), "nowhere".to_owned())];
         let error = file("").unwrap().environment(variables.into_iter()).unwrap_err().to_string();
         assert!(error.contains("PANGEA_NETWORK_LISTEN"), "{error}");
+    }
+
+    #[test]
+    fn an_engine_that_is_not_built_or_not_safe_is_refused_with_what_to_do() {
+        let threads = |engine: &str| file(&format!("[compute]\nengine = \"{engine}\"\nisolation = \"threads\"\n"));
+        assert!(threads("wasmi").unwrap().config().is_ok());
+        let jit = threads("jit").and_then(|layers| layers.config()).unwrap_err().to_string();
+        let advice = if cfg!(feature = "jit") { "compute.isolation" } else { "--features jit" };
+        assert!(jit.contains(advice), "{jit}");
+        assert!(threads("v8").unwrap_err().to_string().contains("wasmi and jit"));
     }
 
     #[test]

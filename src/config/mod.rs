@@ -44,6 +44,24 @@ pub struct Config {
     pub log: Log,
 }
 
+impl Config {
+    /// What no single value shows.
+    ///
+    /// # Errors
+    /// Two values that exclude each other.
+    pub fn check(&self) -> Result<(), String> {
+        let Compute { engine, isolation, .. } = self.compute;
+        if engine == EngineName::Jit && isolation == Isolation::Threads {
+            return Err(
+                "compute.engine = \"jit\" runs only in a process of its own: set compute.isolation = \"process\", \
+                 or use \"wasmi\""
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+}
+
 /// `[network]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -98,6 +116,8 @@ pub struct Compute {
     pub memory: Bytes,
     /// `process` or `threads`.
     pub isolation: Isolation,
+    /// `wasmi` or, in a build that has it, `jit`.
+    pub engine: EngineName,
 }
 
 /// Where guests run.
@@ -109,6 +129,58 @@ pub enum Isolation {
     Process,
     /// In the node's process: saves a few MiB.
     Threads,
+}
+
+/// What runs guests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum EngineName {
+    /// An interpreter.
+    #[default]
+    Wasmi,
+    /// A compiler: ten times as fast, and much more code to trust. Only in a process of its own.
+    Jit,
+}
+
+/// What there is to do about a build without the compiler.
+pub const NO_JIT: &str =
+    "this build has no `jit`: build it with `cargo build --release --features jit`, or use `wasmi`";
+
+impl EngineName {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wasmi => "wasmi",
+            Self::Jit => "jit",
+        }
+    }
+}
+
+impl FromStr for EngineName {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "wasmi" => Ok(Self::Wasmi),
+            "jit" if cfg!(feature = "jit") => Ok(Self::Jit),
+            "jit" => Err(NO_JIT.to_owned()),
+            _ => Err(format!("`{name}` is no engine: there are wasmi and jit")),
+        }
+    }
+}
+
+impl TryFrom<String> for EngineName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
+    }
+}
+
+impl From<EngineName> for String {
+    fn from(this: EngineName) -> Self {
+        this.name().to_owned()
+    }
 }
 
 /// `[log]`
@@ -186,6 +258,7 @@ impl Default for Compute {
             threads,
             memory: Bytes(THREAD_BYTES * u64::from(threads)),
             isolation: Isolation::default(),
+            engine: EngineName::default(),
         }
     }
 }

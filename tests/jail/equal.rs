@@ -2,6 +2,9 @@
 
 use crate::driver::{Driver, begin, echo, finish, guest, install, prepare, settings, with};
 use bytes::Bytes;
+#[cfg(feature = "jit")]
+use pangea::config::EngineName;
+use pangea::drivers::sandbox::Settings;
 use pangea_protocols::{
     Hash,
     task::{Input, Refusal},
@@ -16,7 +19,17 @@ fn here() -> Workshop<Wasmi> {
 
 #[test]
 fn outcomes_receipts_and_lines_are_equal() {
-    let (driver, here) = (Driver::start(settings(2)).unwrap(), here());
+    are_equal(settings(2));
+}
+
+#[test]
+#[cfg(feature = "jit")]
+fn outcomes_receipts_and_lines_are_equal_with_the_compiler() {
+    are_equal(Settings { engine: EngineName::Jit, ..settings(2) });
+}
+
+fn are_equal(settings: Settings) {
+    let (driver, here) = (Driver::start(settings).unwrap(), here());
     let talks = "(call $log (i32.const 1) (i32.const 0) (i32.const 5)) (call $send (i32.const 0) (i32.const 3))
         (call $send (i32.const 3) (i32.const 0)) (i64.const 5)";
     let talker = guest("(data (i32.const 0) \"he\\ffo!\")", talks);

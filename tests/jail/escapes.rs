@@ -13,9 +13,13 @@ use std::{
 
 /// The exit code of a child that tries something within these layers.
 fn attempt(attempt: Attempt, layers: &str) -> Option<i32> {
+    attempt_with("wasmi", attempt, layers)
+}
+
+fn attempt_with(engine: &str, attempt: Attempt, layers: &str) -> Option<i32> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pangea"));
     command.args(["sandbox-worker", "--threads", "2", "--cache-bytes", "1000", "--memory-bytes", "100000000"]);
-    command.args(["--layers", layers, "--attempt", &attempt.name()]);
+    command.args(["--engine", engine, "--layers", layers, "--attempt", &attempt.name()]);
     if attempt != Attempt::Env || layers != "none" {
         command.env_clear();
     }
@@ -57,5 +61,15 @@ fn landlock_and_limits_hold_by_themselves() {
         for one in [Attempt::Open, Attempt::Exec] {
             assert_eq!(attempt(one, "landlock"), Some(REFUSED.into()), "{one:?}");
         }
+    }
+}
+
+#[test]
+#[cfg(all(target_os = "linux", feature = "jit"))]
+fn a_compiler_may_make_code_and_nothing_else() {
+    let _left = leave_a_descriptor();
+    for one in Attempt::ALL {
+        let expected = if one == Attempt::Code { SUCCEEDED } else { REFUSED };
+        assert_eq!(attempt_with("jit", one, "all"), Some(expected.into()), "{one:?}");
     }
 }

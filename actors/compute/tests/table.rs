@@ -19,7 +19,7 @@ use pangea_protocols::{
     Hash, JobId, PeerId,
     job::ErrorKind,
     receipt_job::{Batch, Claim, Place, Stage, Verification},
-    task::{Ending, Input, Limits, Outcome, Receipt, Trap, input_hash, list_hash},
+    task::{self, Ending, Input, Limits, Outcome, Receipt, Trap, input_hash, list_hash},
     wire::{
         Frame, Message,
         compute::{Compute, Failure, Refusal},
@@ -355,6 +355,43 @@ fn a_worker_refuses_what_it_does_not_want_and_says_why() {
     let wrong = Compute::Assign { job, lease: 1, place, input: Hash::default(), part: 0, parts: 1 };
     let outs = tell(&mut bed, 4, wrong, b"in");
     assert_eq!(said(&outs), [Compute::Failed { job, lease: 1, reason: Failure::Input }]);
+}
+
+#[test]
+fn a_module_that_the_sandbox_lost_or_failed_to_install_comes_again_but_not_for_ever() {
+    let limits = WorkerLimits { slots: 2, ..WorkerLimits::default() };
+    let (mut bed, job) = (Testbed::new(Worker::new(peer(1), key(1), limits)), Hash::of(b"job"));
+    tell(&mut bed, 2, offer(job, Limits::default()), b"");
+    let part = Compute::ModulePart { job, part: 0, parts: 1 };
+    tell(&mut bed, 2, part.clone(), b"module");
+    let module = Hash::of(b"module");
+    let granted = Ok(pangea_compute::worker::granted());
+    bed.send(worker::In::Installed { module, result: granted.clone() });
+    let input = input_hash(&Input { bytes: Bytes::from_static(b"in"), ..Input::default() });
+    let mut tasks = Vec::new();
+    for index in 0..2 {
+        let place = Place { stage: Stage::Execute, index };
+        let assign = Compute::Assign { job, lease: index.into(), place, input, part: 0, parts: 1 };
+        let outs = tell(&mut bed, 2, assign, b"in");
+        let [worker::Out::Run(run)] = &outs[..] else { panic!("{outs:?}") };
+        tasks.push(run.task);
+    }
+    // The process that held it has died: it is asked for once, and both tasks wait for it.
+    let lost = |task| worker::In::Refused { task, refusal: task::Refusal::NotInstalled { module } };
+    assert_eq!(said(&bed.send(lost(tasks[0]))), [Compute::ModuleGet { job, part: 0 }]);
+    assert!(bed.send(lost(tasks[1])).is_empty());
+    tell(&mut bed, 2, part.clone(), b"module");
+    let failed = || Err(task::Refusal::Node { message: "died".to_owned() });
+    for _ in 0..2 {
+        assert!(bed.send(worker::In::Installed { module, result: failed() }).is_empty(), "not at once");
+        let asked = said(&bed.advance(11 * SECOND));
+        assert!(asked.contains(&Compute::ModuleGet { job, part: 0 }), "{asked:?}");
+        tell(&mut bed, 2, Compute::Renew { job, lease_secs: 60 }, b"");
+        assert!(matches!(tell(&mut bed, 2, part.clone(), b"module")[..], [worker::Out::Install { .. }]));
+    }
+    let outs = bed.send(worker::In::Installed { module, result: failed() });
+    assert!(matches!(said(&outs)[..], [Compute::Refuse { reason: Refusal::Module, .. }]), "{outs:?}");
+    assert!(bed.core.is_idle());
 }
 
 #[test]

@@ -4,23 +4,21 @@ use super::{
     ENDED_BYTES_MAX, ENDED_MAX, JobsError, JobsHandle, RECEIVING_MAX,
     handle::{self, Reply},
     input::Chunks,
-    journal::Journal,
+    job::{Job, Live, begin, failed, load, prepare, set_chunks, size_of, unix, write_failed},
     notes::Notes,
     record::{Input, Record, Request, State},
 };
 use bytes::Bytes;
-use pangea_compute::api::{News, Progress, Saved, Spec, coordinator};
+use pangea_compute::api::{News, Progress, coordinator};
 use pangea_kernel::{Port, Rejected, contain};
 use pangea_protocols::{
     Hash, JobId,
-    codec::{self, Limit},
     job::{ErrorKind, JobError},
-    receipt_job::JobReceipt,
 };
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Write},
+    fs,
+    io::Write,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -28,7 +26,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 use tokio::sync::watch;
 
@@ -40,8 +38,6 @@ const QUEUE_RESERVED: usize = 4096;
 const MAILBOX_RETRY: Duration = Duration::from_millis(1);
 /// How often notes are flushed while nothing happens.
 const FLUSH: Duration = Duration::from_millis(200);
-/// What a receipt file starts with.
-pub const RECEIPT_MAGIC: &[u8] = b"pangea job receipt 1\n";
 
 /// What the thread is asked.
 #[derive(Debug)]
@@ -130,111 +126,6 @@ struct Desk {
     /// Jobs that the coordinator has.
     numbers: BTreeMap<JobId, String>,
     next: u64,
-}
-
-struct Job {
-    dir: PathBuf,
-    view: watch::Sender<Record>,
-    /// While it is received or runs.
-    live: Option<Live>,
-}
-
-#[derive(Default)]
-struct Live {
-    number: Option<JobId>,
-    feed: Option<File>,
-    chunks: Option<Chunks>,
-    journal: Option<Journal>,
-    notes: Option<Notes>,
-    since: Option<Instant>,
-}
-
-/// Every job that can be read.
-fn load(dir: &Path) -> io::Result<BTreeMap<String, Job>> {
-    let mut jobs = BTreeMap::new();
-    for entry in fs::read_dir(dir)? {
-        let dir = entry?.path();
-        let record = fs::read(dir.join("job.json")).map_err(|error| error.to_string());
-        let record = record.and_then(|json| serde_json::from_slice::<Record>(&json).map_err(|error| error.to_string()));
-        match record {
-            Ok(record) => {
-                let live = (!record.state.is_over()).then(Live::default);
-                let (view, _) = watch::channel(record.clone());
-                jobs.insert(record.name, Job { dir, view, live });
-            }
-            Err(error) => tracing::warn!(dir = %dir.display(), error, "a job cannot be read and is left alone"),
-        }
-    }
-    Ok(jobs)
-}
-
-fn unix() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-fn failed(error: impl ToString) -> JobError {
-    JobError::new(ErrorKind::Failed, error.to_string())
-}
-
-fn write_failed(path: &Path, error: &io::Error) -> JobError {
-    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-    let (kind, advice) = if full { (ErrorKind::Quota, ": free some space") } else { (ErrorKind::Failed, "") };
-    JobError::new(kind, format!("cannot write {}: {error}{advice}", path.display()))
-}
-
-/// Writes a whole file that survives a loss of power, or leaves the old one.
-fn write_whole(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), JobError> {
-    let part = path.with_extension("part");
-    let written = File::create(&part).and_then(|mut file| {
-        write(&mut file)?;
-        file.sync_all()?;
-        fs::rename(&part, path)?;
-        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
-    });
-    written.map_err(|error| write_failed(path, &error))
-}
-
-impl Job {
-    fn change(&self, change: impl FnOnce(&mut Record)) {
-        self.view.send_modify(change);
-    }
-
-    fn save(&self) -> Result<(), JobError> {
-        let record = self.view.borrow().clone();
-        let json = serde_json::to_vec_pretty(&record).map_err(failed)?;
-        write_whole(&self.dir.join("job.json"), |file| file.write_all(&json))
-    }
-
-    fn state(&self) -> State {
-        self.view.borrow().state
-    }
-
-    /// It is over: what only a running job needs is removed.
-    fn end(&mut self, state: State, error: Option<JobError>) {
-        let since = self.live.take().and_then(|mut live| {
-            live.notes.iter_mut().for_each(Notes::flush);
-            live.since
-        });
-        self.change(|record| {
-            (record.state, record.error, record.ahead) = (state, error, None);
-            (record.ended_unix, record.took) = (Some(unix()), since.map(|since| since.elapsed()));
-        });
-        if let Err(error) = self.save() {
-            tracing::warn!(%error, "the end of a job was not written down");
-        }
-        for leftover in ["journal", "input"] {
-            let _ = fs::remove_file(self.dir.join(leftover));
-        }
-    }
-
-    fn finish(&mut self, outputs: &[Bytes], receipt: &JobReceipt) -> Result<(), JobError> {
-        let receipt = codec::encode(receipt, Limit::Local).map_err(failed)?;
-        write_whole(&self.dir.join("receipt"), |file| {
-            file.write_all(RECEIPT_MAGIC)?;
-            file.write_all(&receipt)
-        })?;
-        write_whole(&self.dir.join("output"), |file| outputs.iter().try_for_each(|output| file.write_all(output)))
-    }
 }
 
 impl Desk {
@@ -576,69 +467,4 @@ impl Desk {
             }
         }
     }
-}
-
-fn size_of(dir: &Path) -> u64 {
-    let files = fs::read_dir(dir).into_iter().flatten().flatten();
-    files.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
-}
-
-/// Writes down what was asked for.
-fn begin(job: &mut Job, module: &[u8], chunks: Option<Chunks>) -> Result<(), JobError> {
-    write_whole(&job.dir.join("module.wasm"), |file| file.write_all(module))?;
-    match chunks {
-        Some(chunks) => set_chunks(job, chunks),
-        None => {
-            let path = job.dir.join("input");
-            let feed = File::create(&path).map_err(|error| write_failed(&path, &error))?;
-            job.live.get_or_insert_default().feed = Some(feed);
-            job.save()
-        }
-    }
-}
-
-fn set_chunks(job: &mut Job, chunks: Chunks) -> Result<(), JobError> {
-    job.change(|record| {
-        record.state = State::Running;
-        record.chunks = chunks.count();
-        record.source = Some(chunks.source().clone());
-    });
-    let live = job.live.get_or_insert_default();
-    (live.feed, live.chunks) = (None, Some(chunks));
-    job.save()
-}
-
-/// Everything that the coordinator needs for a job.
-fn prepare(job: &mut Job, number: JobId) -> Result<(Spec, Vec<Saved>), JobError> {
-    let record = job.view.borrow().clone();
-    let read = |path: &Path| fs::read(path).map_err(|error| failed(format!("cannot read {}: {error}", path.display())));
-    let module = read(&job.dir.join("module.wasm"))?;
-    if Hash::of(&module) != record.module {
-        return Err(JobError::new(ErrorKind::Integrity, "the module that was kept with the job is damaged"));
-    }
-    let live = job.live.get_or_insert_default();
-    if live.chunks.is_none() {
-        let source = record.source.as_ref().ok_or_else(|| failed("the job has no input"))?;
-        live.chunks = Some(Chunks::open(&source.path, record.terms.cut, Some(source)).map_err(failed)?);
-    }
-    let mut saved = Vec::new();
-    let path = job.dir.join("journal");
-    live.journal = Some(Journal::open(&path, |entry| saved.push(entry)).map_err(|error| write_failed(&path, &error))?);
-    live.notes = Some(Notes::open(&job.dir).map_err(|error| write_failed(&job.dir, &error))?);
-    live.number = Some(number);
-    let terms = record.terms;
-    let spec = Spec {
-        nonce: record.nonce,
-        module: module.into(),
-        chunks: record.chunks,
-        limits: terms.limits,
-        verification: terms.verification,
-        split: terms.split,
-        merge: terms.merge,
-        priority: terms.priority,
-        timeout: terms.timeout,
-        depth: terms.depth,
-        passed_on: None,
-    };
-    Ok((spec, saved))
 }

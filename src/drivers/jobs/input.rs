@@ -76,10 +76,12 @@ impl Chunks {
         let end = *self.ends.get(at).ok_or_else(|| format!("{} has no chunk {index}", path.display()))?;
         let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
         let mut bytes = vec![0; (end - start) as usize];
-        self.file.read_exact_at(&mut bytes, start).map_err(said)?;
+        let read = self.file.read_exact_at(&mut bytes, start);
+        // First whether it is still the same: a file that was cut short cannot be read, but that is not what is wrong.
         if describe(&self.file, path).map_err(said)? != self.source {
             return Err(changed(path));
         }
+        read.map_err(said)?;
         Ok(bytes)
     }
 }

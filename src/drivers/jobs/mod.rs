@@ -13,6 +13,7 @@
 //! | [`record`] | [`record::Record`]: a job as its user sees it |
 //! | [`handle`] | [`JobsHandle`]: what can be asked |
 //! | `desk` | the thread that does it |
+//! | `job` | one job with its files |
 //! | `input` | an input file that must not change, in chunks |
 //! | `journal` | committed results |
 //! | `notes` | trace and log |
@@ -23,12 +24,14 @@
 mod desk;
 pub mod handle;
 mod input;
+mod job;
 mod journal;
 mod notes;
 pub mod record;
 
-pub use desk::{JobsDriver, RECEIPT_MAGIC};
+pub use desk::JobsDriver;
 pub use handle::JobsHandle;
+pub use job::RECEIPT_MAGIC;
 pub use notes::stage;
 
 /// Jobs that are kept after their end; the oldest is removed.

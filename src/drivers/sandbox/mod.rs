@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`process`] | [`SandboxProcess`]: one child process per node, started again when it dies |
+//! | `child` | one such process: started, asked, heard, judged, ended |
 //! | `ledger` | what the child has been asked, and what is lost when it dies |
 //! | [`worker`] | what the child does |
 //! | [`jail`] | what the child may not do |
@@ -13,6 +14,7 @@
 //! Both have the same two ends: a port that takes [`Work`](pangea_sandbox::work::Work), and a port that they answer to.
 
 pub mod attempt;
+mod child;
 pub mod frame;
 pub mod jail;
 mod ledger;
@@ -29,7 +31,10 @@ use pangea_sandbox::{
 use std::{thread, time::Duration};
 
 use crate::config::{Compute, Isolation};
-use std::io;
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 pub use jail::Jail;
 pub use process::{SandboxProcess, Settings};
@@ -42,6 +47,15 @@ pub const STACK_BYTES: usize = 8 << 20;
 const QUEUE_MAX: usize = 1024;
 /// How long an answer waits before it is offered to a full mailbox again.
 const MAILBOX_RETRY: Duration = Duration::from_millis(1);
+
+/// The sandbox process is this executable with another subcommand, so only a program that has it can start one. Others
+/// that have a node in them, such as tests and programs with actors of their own, run guests in threads.
+static IS_PANGEA: AtomicBool = AtomicBool::new(false);
+
+/// This program has the subcommand [`process::SUBCOMMAND`].
+pub fn has_subcommand() {
+    IS_PANGEA.store(true, Ordering::Relaxed);
+}
 
 /// Where the guests of a node run, as its settings say.
 #[derive(Debug)]
@@ -63,8 +77,14 @@ impl SandboxDriver {
         let (threads, modules) = (compute.threads as usize, compute.modules_bytes());
         Ok(match compute.isolation {
             _ if !compute.enabled => (Self::Off, Port::new(|work| Err(Rejected::Closed(work)))),
+            Isolation::Process if !IS_PANGEA.load(Ordering::Relaxed) => {
+                tracing::warn!("this program cannot be started as a sandbox process: guests run in threads of it");
+                let (threads, port) = SandboxThreads::start(threads, modules, results)?;
+                (Self::Threads(threads), port)
+            }
             Isolation::Process => {
-                let settings = Settings::new(threads, modules, compute.memory.0)?;
+                let settings =
+                    Settings { engine: compute.engine, ..Settings::new(threads, modules, compute.memory.0)? };
                 let (process, port) = SandboxProcess::start(settings, results)?;
                 (Self::Process(process), port)
             }

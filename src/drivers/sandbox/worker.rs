@@ -5,12 +5,13 @@
 
 use super::{
     STACK_BYTES,
-    attempt::Attempt,
+    attempt::{Attempt, Prepared},
     frame::{self, Bounds},
     jail::{self, Jail, Layers, Plan},
     ledger::{UNANSWERED, is_there},
     message::{PLAIN_BOUNDS, WORK_BOUNDS, pack, slice_bounds, too_long, unpack},
 };
+use crate::config::EngineName;
 use pangea_protocols::task::TaskId;
 use pangea_sandbox::{
     Workshop,
@@ -43,6 +44,11 @@ pub struct Hello {
     pub jail: Result<Jail, String>,
 }
 
+/// Memory for what a compiler needs beside what comes of it, and, per thread, for stacks of guests between two slices, of
+/// which little is ever touched.
+const COMPILER_BYTES: u64 = 256 << 20;
+const PAUSED_BYTES: u64 = 128 << 20;
+
 /// What the child is told when it is started.
 #[derive(Clone, Copy, Debug)]
 pub struct Orders {
@@ -52,6 +58,8 @@ pub struct Orders {
     pub cache_bytes: u64,
     /// Bytes of guests and compiled modules in all.
     pub memory_bytes: u64,
+    /// What runs the guests.
+    pub engine: EngineName,
     /// How to jail it.
     pub layers: Layers,
     /// Instead of any work: try this in the jail, and end.
@@ -60,9 +68,10 @@ pub struct Orders {
 
 impl Orders {
     fn plan(&self) -> Plan {
-        let stacks = (self.threads as u64 + 1) * STACK_BYTES as u64;
-        let memory_bytes = self.memory_bytes.saturating_add(stacks).saturating_add(OWN_BYTES);
-        Plan { memory_bytes, compiles: false, layers: self.layers }
+        let (threads, compiles) = (self.threads.max(1) as u64, self.engine == EngineName::Jit);
+        let compiler = if compiles { COMPILER_BYTES + threads * PAUSED_BYTES } else { 0 };
+        let own = OWN_BYTES + (threads + 1) * STACK_BYTES as u64 + compiler;
+        Plan { memory_bytes: self.memory_bytes.saturating_add(own), compiles, layers: self.layers }
     }
 }
 
@@ -97,7 +106,19 @@ fn start(orders: &Orders) -> Result<(Jail, Crew), String> {
     let plan = orders.plan();
     let attempt = orders.attempt.map(|attempt| attempt.prepare(plan.memory_bytes));
     let jail = jail::before_threads(&plan)?;
-    let engine = Wasmi::new().map_err(|error| format!("cannot make the engine: {error}"))?;
+    let told = |error: &dyn std::fmt::Display| format!("cannot make the engine: {error}");
+    let crew = match orders.engine {
+        EngineName::Wasmi => crew(orders, attempt, Wasmi::new().map_err(|error| told(&error))?)?,
+        #[cfg(feature = "jit")]
+        EngineName::Jit => crew(orders, attempt, pangea_sandbox::engine::Jit::new().map_err(|error| told(&error))?)?,
+        #[cfg(not(feature = "jit"))]
+        EngineName::Jit => return Err(told(&crate::config::NO_JIT)),
+    };
+    Ok((jail::after_threads(&plan, jail)?, crew))
+}
+
+/// Starts the threads, and waits until all of them run.
+fn crew<E: Engine>(orders: &Orders, attempt: Option<Prepared>, engine: E) -> Result<Crew, String> {
     let desk = Arc::new(Desk::new(Workshop::new(engine, orders.cache_bytes)));
     let threads = orders.threads.max(1);
     let (ready, open) = (Arc::new(Barrier::new(threads + 1)), Arc::new(Barrier::new(threads + 1)));
@@ -117,8 +138,7 @@ fn start(orders: &Orders) -> Result<(Jail, Crew), String> {
     let threads: io::Result<Vec<_>> = (0..threads).map(spawn).collect();
     let threads = threads.map_err(|error| format!("cannot start a thread: {error}"))?;
     ready.wait();
-    let jail = jail::after_threads(&plan, jail)?;
-    Ok((jail, Crew { threads, open }))
+    Ok(Crew { threads, open })
 }
 
 /// What the threads share.

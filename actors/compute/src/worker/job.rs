@@ -28,6 +28,8 @@ pub struct Job {
     pub bytes: Option<Bytes>,
     /// How far the module is.
     pub state: Module,
+    /// Times that this node failed to install it.
+    pub failures: u8,
     /// What is to be done.
     pub leases: BTreeMap<u64, Lease>,
     /// Done and not committed: lease, claim, output.

@@ -37,7 +37,7 @@ impl Default for Limits {
             task: task::Limits { gas: u64::MAX, memory_bytes: 1 << 30, ..task::Limits::default() },
             module_bytes_max: 64 << 20,
             modules_max: 32,
-            wall_max: None,
+            wall_max: Some(Duration::from_secs(3600)),
             batch_wait: Duration::from_millis(250),
             alive_every: Duration::from_secs(5),
             part_timeout: Duration::from_secs(10),

@@ -53,6 +53,8 @@ pub use tasks::granted;
 const TICK: Duration = Duration::from_millis(250);
 /// Peers that this node does not work for; beyond it the one with the lowest id is forgotten.
 const DENIED_MAX: usize = 4096;
+/// A module that this node fails to install so often is not wanted any more: it may be what ends the sandbox.
+const INSTALLS_MAX: u8 = 3;
 /// A coordinator may send so many tasks beyond the slots: what it sends to check others does not wait for a slot.
 const SPARE_LEASES: usize = 2;
 
@@ -149,6 +151,7 @@ impl Worker {
                 depth: offer.depth,
                 bytes: None,
                 state: if ready { Module::Ready } else { Module::Coming(Parts::default(), cx.now()) },
+                failures: 0,
                 leases: BTreeMap::new(),
                 done: Vec::new(),
                 done_since: Time(0),
@@ -190,10 +193,12 @@ impl Worker {
     fn on_installed(&mut self, cx: &mut Cx<'_, Self>, module: Hash, result: Result<(), task::Refusal>) {
         let of_module = self.jobs.iter().filter(|(_, job)| job.module == module);
         let keys: Vec<Key> = of_module.map(|(key, _)| *key).collect();
-        if result.is_err() {
+        if let Err(refusal) = result {
             for key in keys {
-                self.forget(cx, key);
-                self.refuse(cx, key, Refusal::Module);
+                if !matches!(refusal, task::Refusal::Node { .. }) || !self.install_later(cx.now(), key) {
+                    self.forget(cx, key);
+                    self.refuse(cx, key, Refusal::Module);
+                }
             }
             return;
         }
@@ -205,6 +210,15 @@ impl Worker {
         for job in self.jobs.values_mut().filter(|job| job.module == module) {
             job.state = Module::Ready;
         }
+    }
+
+    /// This node failed, which says nothing about the module: it is asked for again, as if a part had not come. False if
+    /// that was tried too often.
+    fn install_later(&mut self, now: Time, key: Key) -> bool {
+        let Some(job) = self.jobs.get_mut(&key) else { return false };
+        job.failures += 1;
+        job.state = Module::Coming(Parts::default(), now);
+        job.failures < INSTALLS_MAX
     }
 
     fn on_assign(&mut self, cx: &mut Cx<'_, Self>, key: Key, assign: Assign, bytes: Bytes) {

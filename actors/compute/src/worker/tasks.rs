@@ -112,10 +112,14 @@ impl Worker {
     pub(super) fn on_refused(&mut self, cx: &mut Cx<'_, Self>, task: TaskId, refusal: &Refusal) {
         let failure = match refusal {
             Refusal::NotInstalled { module } => {
-                // Others were used more: it has to come again.
+                // Others were used more, or the sandbox began anew: it has to come again.
                 self.installed.retain(|known| known != module);
                 let again = self.wait_again(task);
                 let Some((key, job)) = again.and_then(|key| Some((key, self.jobs.get_mut(&key)?))) else { return };
+                if !matches!(job.state, Module::Ready) {
+                    // Another task of the job has asked for it.
+                    return;
+                }
                 job.state = Module::Coming(Parts::default(), cx.now());
                 return self.tell(cx, key.0, Compute::ModuleGet { job: key.1, part: 0 }, Bytes::new());
             }

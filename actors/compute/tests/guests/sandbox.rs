@@ -32,6 +32,7 @@ pub struct Answer {
     pub ending: Ending,
     pub sent: Vec<Bytes>,
     pub lines: Vec<Line>,
+    pub gas: u64,
 }
 
 impl Answer {
@@ -84,7 +85,8 @@ impl Module {
             match state {
                 State::Running => work = Work::Continue { task, gas: 50_000_000 },
                 State::Ended { outcome, .. } => {
-                    return Answer { ending: outcome.ending, sent: outcome.sent, lines: all };
+                    let (ending, sent, gas) = (outcome.ending, outcome.sent, outcome.gas);
+                    return Answer { ending, sent, lines: all, gas };
                 }
                 State::Refused(refusal) => panic!("{refusal}"),
             }

@@ -101,6 +101,24 @@ fn what_does_not_fit_is_left_out_and_the_result_says_how_often_it_may_have_occur
 }
 
 #[test]
+fn gas_is_in_proportion_to_the_text_even_if_words_come_by_their_hashes() {
+    let module = Module::built("word-count");
+    let mut state = 1u64;
+    let mut letter = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'a' + (state >> 33) as u8 % 26)
+    };
+    let word = |_| (0..7).map(|_| letter()).chain([' ']).collect::<String>();
+    let text = (0..20_000).map(word).collect::<String>();
+    let execute = module.entry(Stage::Execute, (0, 1), text.as_bytes());
+    assert!(execute.gas < 300 * text.len() as u64, "{} gas for {} bytes", execute.gas, text.len());
+    // An output has the words in the order of the table that they were in.
+    let list = pangea_compute::envelope::list([execute.output()].iter());
+    let merge = module.entry(Stage::Merge, (0, 1), &list);
+    assert!(merge.gas < 200 * list.len() as u64, "{} gas for {} bytes", merge.gas, list.len());
+}
+
+#[test]
 fn a_merge_of_something_else_traps() {
     let module = Module::built("word-count");
     for part in [&b"not a count"[..], b"1 2 3\nx", b"1 2 3\n99999999999999999999999 a", b""] {

@@ -42,6 +42,8 @@ fn main() {
     instances(&bench, runs);
     messages(runs);
     host_calls(runs);
+    #[cfg(feature = "jit")]
+    jit(&bench, runs);
 }
 
 /// CPU seconds that `work` takes this thread.
@@ -74,20 +76,26 @@ fn mean(ratios: &[f64]) -> f64 {
     (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp()
 }
 
-struct Bench {
-    engine: Wasmi,
+struct Bench<E: Engine = Wasmi> {
+    engine: E,
     pass: Instrumented,
-    module: wasmi::Module,
+    module: E::Module,
 }
 
 impl Bench {
     fn new(module: &[u8]) -> Self {
-        let (engine, pass) = (Wasmi::new().unwrap(), pass::instrument(module).unwrap());
+        Self::on(Wasmi::new().unwrap(), module)
+    }
+}
+
+impl<E: Engine> Bench<E> {
+    fn on(engine: E, module: &[u8]) -> Self {
+        let pass = pass::instrument(module).unwrap();
         let module = engine.compile(&pass).unwrap();
         Self { engine, pass, module }
     }
 
-    fn instance(&self, input: Bytes) -> Instance<<Wasmi as Engine>::Machine> {
+    fn instance(&self, input: Bytes) -> Instance<E::Machine> {
         let limits = Limits { gas: 1 << 40, ..Limits::default() };
         let input = Input { bytes: input, ..Input::default() };
         Instance::new(&self.engine, &self.module, self.pass.setup_gas, limits, input)
@@ -184,6 +192,53 @@ fn kernels(bench: &Bench, runs: usize) {
         );
     }
     println!("geometric mean: pass {:.1} x native, {:.2} x plain", mean(&to_native), mean(&to_plain));
+}
+
+/// The compiler against native code; bar: at most twice as long, as the geometric mean.
+#[cfg(feature = "jit")]
+fn jit(wasmi: &Bench, runs: usize) {
+    const NATIVE_MAX: f64 = 2.0;
+    let engine = || pangea_sandbox::engine::Jit::new().unwrap();
+    let (seconds, bench) = cpu(|| Bench::on(engine(), KERNELS));
+    println!("\njit: engine, pass and compile {:.1} ms", seconds * 1e3);
+    println!("kernel   native ms | x native: jit  sliced (slices) | x faster than wasmi");
+    let (mut to_native, mut to_wasmi) = (Vec::new(), Vec::new());
+    for (kernel, (name, n)) in SIZES.into_iter().enumerate() {
+        let kernel = u8::try_from(kernel).unwrap();
+        let input: Vec<u8> = [kernel].into_iter().chain(n.to_le_bytes()).collect();
+        let mut times: [Vec<f64>; 4] = Default::default();
+        let mut slices = 0;
+        for _ in 0..runs {
+            let (native, expected) = cpu(|| native::run(black_box(kernel), black_box(n)).to_le_bytes());
+            let whole = bench.run(&input, u64::MAX >> 4);
+            let sliced = bench.run(&input, 100_000);
+            let interpreted = wasmi.run(&input, u64::MAX >> 4);
+            for (output, gas) in [(&whole.1, whole.2), (&sliced.1, sliced.2)] {
+                assert_eq!((&output[..], gas), (&expected[..], interpreted.2), "{name}");
+            }
+            slices = sliced.3;
+            for (times, time) in times.iter_mut().zip([native, whole.0, sliced.0, interpreted.0]) {
+                times.push(time);
+            }
+        }
+        let [native, whole, sliced, interpreted] = &times;
+        to_native.push(ratio(whole, native));
+        to_wasmi.push(ratio(interpreted, whole));
+        println!(
+            "{name:<8} {:>9.3} | {:>13.2} {:>7.2} ({slices:>6}) | {:.1}",
+            median(native.clone()) * 1e3,
+            ratio(whole, native),
+            ratio(sliced, native),
+            ratio(interpreted, whole),
+        );
+    }
+    let verdict = if mean(&to_native) <= NATIVE_MAX { "PASS" } else { "MISS" };
+    println!("geometric mean: {:.2} x native, {:.1} x faster than wasmi", mean(&to_native), mean(&to_wasmi));
+    println!("{verdict}  bar: at most {NATIVE_MAX} x native");
+    let fresh = each(runs, 200, || {
+        black_box(bench.run(&[5u8, 1, 0, 0, 0], u64::MAX >> 4));
+    });
+    println!("fresh instance, call and drop: {fresh:.1} us");
 }
 
 fn compiling(runs: usize) {

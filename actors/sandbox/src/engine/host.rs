@@ -151,18 +151,19 @@ impl Host {
         Ok(range)
     }
 
-    /// May memory grow to `desired` bytes? Decided by the limits alone.
+    /// May memory grow to `desired` bytes? Decided by the limits alone. What no memory can have is no refusal of ours: not
+    /// every engine asks.
     pub fn grow_memory(&mut self, desired: usize, maximum: Option<usize>) -> bool {
         let granted = desired as u64 <= self.limits.memory_bytes;
-        self.refused_growth |= !granted;
+        self.refused_growth |= !granted && desired as u64 <= MEMORY_BYTES_MAX;
         granted && maximum.is_none_or(|maximum| desired <= maximum)
     }
 
-    /// May a table grow from `current` to `desired` elements?
+    /// May a table grow from `current` to `desired` elements? As [`Self::grow_memory`].
     pub fn grow_table(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
         let total = self.table_elements + (desired as u64).saturating_sub(current as u64);
         let granted = total <= u64::from(self.limits.table_elements);
-        self.refused_growth |= !granted;
+        self.refused_growth |= !granted && desired as u64 <= TABLE_ELEMENTS_MAX;
         let fits = granted && maximum.is_none_or(|maximum| desired <= maximum);
         if fits {
             self.table_elements = total;
@@ -175,6 +176,11 @@ impl Host {
         if self.refused_growth { Trap::Memory } else { Trap::Unreachable }
     }
 }
+
+/// All that 32 bits can address.
+const MEMORY_BYTES_MAX: u64 = 1 << 32;
+/// As many elements as 32 bits can count.
+const TABLE_ELEMENTS_MAX: u64 = u32::MAX as u64;
 
 /// What a message or a line counts for beside its bytes.
 const OUTPUT_OVERHEAD: u64 = 64;

@@ -77,6 +77,11 @@ impl<M: Machine> Instance<M> {
         std::mem::take(&mut self.machine.parts().1.lines)
     }
 
+    /// The guest's memory; not while it is paused, when it may be out of reach.
+    pub fn memory(&mut self) -> &[u8] {
+        self.machine.parts().0
+    }
+
     /// Runs for about `gas` gas.
     pub fn run_slice(&mut self, gas: u64) -> Slice {
         let mut left = gas;

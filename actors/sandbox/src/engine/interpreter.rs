@@ -162,7 +162,7 @@ impl Machine for WasmiMachine {
         }
     }
 
-    fn gas(&self) -> i64 {
+    fn gas(&mut self) -> i64 {
         self.gas.get(&self.store).i64().unwrap_or(0)
     }
 

@@ -6,6 +6,7 @@
 //! | [`host`] | [`host::Host`]: what the imports of a guest do, and its limits |
 //! | [`tank`] | [`tank::Tank`]: gas between slices |
 //! | [`interpreter`] | [`Wasmi`]: the default engine |
+//! | `jit` | `Jit`: a compiler, behind the feature of that name |
 //!
 //! [`Machine`] is all that an engine adds: to call an export, to go on after a pause, to show memory. An outcome is made
 //! of gas counted by the module itself, of traps in our words and of the host's state, so it is the same on every
@@ -14,6 +15,8 @@
 pub mod host;
 pub mod instance;
 pub mod interpreter;
+#[cfg(feature = "jit")]
+pub mod jit;
 pub mod tank;
 
 use crate::pass::{self, Instrumented};
@@ -22,6 +25,8 @@ use pangea_protocols::task::{Refusal, Trap};
 
 pub use instance::{Instance, Slice};
 pub use interpreter::Wasmi;
+#[cfg(feature = "jit")]
+pub use jit::Jit;
 
 /// Most [`pangea_protocols::task::Limits::stack_slots`]: an engine's own stack must hold it.
 pub const STACK_SLOTS_MAX: u32 = 1 << 20;
@@ -58,7 +63,7 @@ pub trait Machine: Send + 'static {
     /// Sets the globals that the pass added.
     fn set(&mut self, gas: i64, stack: Option<u32>);
     /// The global [`pass::GAS`].
-    fn gas(&self) -> i64;
+    fn gas(&mut self) -> i64;
     /// The guest's memory, and what belongs to the host.
     fn parts(&mut self) -> (&mut [u8], &mut Host);
 }

@@ -13,7 +13,7 @@
 //! checks each instruction runs at most once, so a guest cannot use much more than it has; that it did is seen at the
 //! next check, at a call of the host, and when it traps or ends. It is then out of gas, whatever else happened.
 
-use super::{cost, nan, nan::Float, rewrite::Added, survey};
+use super::{choice, cost, nan, nan::Float, rewrite::Added, survey};
 use std::convert::Infallible;
 use wasm_encoder::{
     BlockType, Function, ValType,
@@ -41,7 +41,7 @@ pub fn rewrite(
     writer.enter(known);
     let mut costs = plan.costs.into_iter();
     writer.pay(costs.next().unwrap_or(0), true);
-    let mut exact = false;
+    let (mut exact, mut plain) = (false, false);
     let mut blocks = Blocks::default();
     let mut operators = body.get_operators_reader()?;
     while !operators.eof() {
@@ -49,6 +49,10 @@ pub fn rewrite(
         let next = blocks.step(&operator);
         let is_loop = matches!(operator, Operator::Loop { .. });
         let was_exact = std::mem::replace(&mut exact, nan::is_exact(&operator));
+        let was_plain = std::mem::replace(&mut plain, choice::is_plain(&operator));
+        if choice::chooses(&operator) && !was_plain {
+            choice::keep_apart(&mut writer.function);
+        }
         writer.operator(operator, was_exact)?;
         if next {
             writer.pay(costs.next().unwrap_or(0), is_loop);

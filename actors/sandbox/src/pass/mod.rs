@@ -10,6 +10,7 @@
 //! | `body` | one function: gas, stack, growth |
 //! | [`cost`] | what an instruction costs |
 //! | `nan` | which instructions let the bits of a NaN be seen |
+//! | `choice` | a defect of an engine that `select` must not meet |
 //!
 //! # Why equal inputs give equal outputs
 //!
@@ -37,6 +38,7 @@
 
 pub mod abi;
 mod body;
+mod choice;
 pub mod cost;
 pub mod limits;
 mod nan;

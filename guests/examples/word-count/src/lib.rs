@@ -108,6 +108,8 @@ fn add(part: &[u8], table: &mut Table) -> Option<Head> {
     let mut lines = part.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let mut numbers = lines.next()?.split(|byte| *byte == b' ').map(number);
     let (words, different, left_out) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    // A line has at least four bytes.
+    table.reserve((different as usize).min(part.len() / 4));
     let mut pieces = Vec::new();
     for line in lines {
         let space = line.iter().position(|byte| *byte == b' ')?;
@@ -128,16 +130,18 @@ fn number(digits: &[u8]) -> Option<u64> {
 fn told(table: &Table, words: u64, different: u64, left_out: u64) -> String {
     // The most frequent, in order; of equally frequent ones those first that come first in the alphabet.
     let mut top: Vec<(Word, Vec<u8>)> = Vec::with_capacity(TOP + 1);
+    let mut text = Vec::new();
     for word in table.iter() {
-        let last = top.last().map_or(0, |(last, _)| last.count);
-        if top.len() == TOP && word.count < last {
+        if top.len() == TOP && top.last().is_some_and(|(last, _)| word.count < last.count) {
             continue;
         }
-        let mut text = Vec::new();
+        text.clear();
         word.put(&mut text);
         let at = top.partition_point(|(other, name)| (other.count, &text) > (word.count, name));
-        top.insert(at, (word, text));
-        top.truncate(TOP);
+        if at < TOP {
+            top.truncate(TOP - 1);
+            top.insert(at, (word, text.clone()));
+        }
     }
     let least = if left_out == 0 { "" } else { "at least " };
     let mut result = format!("{words} words, {least}{different} different ones\n");

@@ -115,12 +115,21 @@ impl Table {
         }
     }
 
+    /// Makes room for so many more words. Whoever adds words in the order of another table does this first: they come by
+    /// their hashes, and would crowd at the beginning of a table that is too small for all of them.
+    pub fn reserve(&mut self, words: usize) {
+        while (self.used + words) * 3 > self.slots.len() * 2 {
+            self.double();
+        }
+    }
+
     /// One more slot is used: keeps a third of them free.
     fn grow(&mut self) {
         self.used += 1;
-        if self.used * 3 <= self.slots.len() * 2 {
-            return;
-        }
+        self.reserve(0);
+    }
+
+    fn double(&mut self) {
         let twice = self.slots.len() * 2;
         let old = core::mem::replace(&mut self.slots, vec![Slot::default(); twice]);
         self.shift -= 1;
