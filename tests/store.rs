@@ -4,6 +4,7 @@
 
 use pangea::store::{NodeStore, StoreError, peers};
 use pangea_peers::Record;
+use pangea_plugins::api::{Package, Snapshot};
 use pangea_protocols::{Cid, Hash, PeerId, job::Stored, ticket::ReadKey};
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
@@ -172,4 +173,24 @@ fn an_entry_of_a_newer_version_is_reported_and_hides_no_other() {
     assert!(catalog.unreadable[0].reason.contains("newer"));
     let error = store.find(&stored(2, "").cid.to_string()).unwrap_err();
     assert!(matches!(error, StoreError::Unreadable { .. }), "{error}");
+}
+
+#[test]
+fn a_plugin_and_what_it_keeps_are_replaced_together_and_forgotten_together() {
+    let (_home, file) = home();
+    let store = NodeStore::open(&file).unwrap();
+    let (name, native) = ("hello".parse().unwrap(), "native".parse().unwrap());
+    let package = |version: &str| Package { manifest: version.to_owned(), module: "module".into() };
+    let snapshot = |schema, bytes: &'static str| Snapshot { schema, bytes: bytes.into() };
+    store.save_plugin(&name, Some(&package("1")), None).unwrap();
+    assert_eq!(store.load_plugins().unwrap(), [(package("1"), None)]);
+    store.save_plugin(&name, None, Some(&snapshot(1, "old"))).unwrap();
+    store.save_plugin(&name, Some(&package("2")), Some(&snapshot(2, "new"))).unwrap();
+    store.save_plugin(&native, None, Some(&snapshot(0, "its own"))).unwrap();
+    drop(store);
+    let store = NodeStore::open(&file).unwrap();
+    assert_eq!(store.load_plugins().unwrap(), [(package("2"), Some(snapshot(2, "new")))]);
+    assert_eq!(store.load_snapshot("native").unwrap(), Some(snapshot(0, "its own")));
+    store.forget_plugin(&name).unwrap();
+    assert_eq!((store.load_plugins().unwrap(), store.load_snapshot("hello").unwrap()), (vec![], None));
 }

@@ -17,7 +17,7 @@ pub enum In {
     Message { peer: PeerId, bytes: Bytes },
     /// A user of this node asks: to be answered with [`Out::Answer`] or [`Out::Refuse`].
     Ask { request: u64, bytes: Bytes },
-    /// A peer is there.
+    /// A peer is there. A native extension is told again when an actor of the node was started anew.
     Connected { peer: PeerId },
     /// It is gone.
     Disconnected { peer: PeerId },

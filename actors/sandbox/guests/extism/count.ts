@@ -1,3 +1,7 @@
+// The example of Extism's kit for AssemblyScript, as it is published. To build it again:
+//
+//   npm install @extism/as-pdk@1.0.0 assemblyscript@0.28.20
+//   npx asc count.ts -O --outFile count.wasm --use abort=count/myAbort
 import { Var, Config, Host } from '@extism/as-pdk';
 
 function myAbort(
