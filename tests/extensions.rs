@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use pangea::{
-    config::{Config, PeerAddress},
+    config::{Config, Isolation, PeerAddress},
     home::Home,
     identity::Identity,
     node::Node,
@@ -64,6 +64,8 @@ fn node(dir: &Path, first: Option<&Node>) -> Node {
     let mut config = Config::default();
     config.network.listen = vec!["127.0.0.1:0".to_owned().try_into().unwrap()];
     config.network.mdns = false;
+    // The program of this test cannot be started again as another.
+    config.compute.isolation = Isolation::Threads;
     let known = |node: &Node| format!("{}/p2p/{}", node.addresses()[0], node.peer()).parse::<PeerAddress>().unwrap();
     config.network.bootstrap = first.map(known).into_iter().collect();
     Node::builder(home, config).actor("parrot", Parrot::default).start().unwrap()
@@ -143,6 +145,7 @@ fn an_actor_needs_a_name_of_its_own() {
         let _ = Identity::create(&home);
         let mut config = Config::default();
         config.network.mdns = false;
+        config.compute.isolation = Isolation::Threads;
         Node::builder(home, config).actor(name, Parrot::default).start().map(|_| ()).unwrap_err().to_string()
     };
     assert_eq!(build("peers"), "two actors of the node are called `peers`");

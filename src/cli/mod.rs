@@ -115,6 +115,12 @@ pub(crate) enum Command {
     SandboxWorker(sandbox::SandboxWorkerArgs),
 }
 
+/// For programs that run a node of their own ([`crate::node::Node::builder`]): a node starts its own program again as the
+/// process of its guests. Call this first in `main`, and end with the code if there is one.
+pub fn sandbox_worker() -> Option<ExitCode> {
+    (std::env::args_os().nth(1)? == "sandbox-worker").then(main)
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

@@ -91,7 +91,7 @@ fn actors(metrics: &str) -> BTreeMap<String, Actor> {
         else {
             continue;
         };
-        let Some((name, value)) = rest.split_once("\"} ") else { continue };
+        let Some((name, value)) = rest.split_once("\"} ").filter(|(name, _)| !name.contains('"')) else { continue };
         let actor = actors.entry(name.to_owned()).or_default();
         let number = || value.parse().unwrap_or(0);
         match metric {

@@ -5,6 +5,7 @@ use crate::cli::{CliError, format, local, node::SimArgs, output::Output};
 use pangea_plugins::template;
 use pangea_protocols::job::ErrorKind;
 use serde_json::json;
+use std::path::PathBuf;
 
 /// Languages of `new`.
 pub(super) const LANGUAGES: [&str; template::TEMPLATES.len()] = {
@@ -19,7 +20,9 @@ pub(super) const LANGUAGES: [&str; template::TEMPLATES.len()] = {
 
 pub(super) fn new(args: &NewArgs, output: &Output) -> Result<(), CliError> {
     let files = template::files(&args.lang, args.name.as_str()).unwrap_or_default();
-    let paths: Vec<_> = files.iter().map(|(path, _)| args.output.join(path)).collect();
+    let here = args.output.as_os_str() == ".";
+    let place = |name: &String| if here { PathBuf::from(name) } else { args.output.join(name) };
+    let paths: Vec<_> = files.iter().map(|(name, _)| place(name)).collect();
     if let Some(there) = paths.iter().find(|path| path.exists()) {
         let message = format!("{} is there already", there.display());
         return Err(CliError::new(ErrorKind::Denied, message).help("choose another name or another --output"));
