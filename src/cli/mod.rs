@@ -118,6 +118,7 @@ pub(crate) enum Command {
 /// For programs that run a node of their own ([`crate::node::Node::builder`]): a node starts its own program again as the
 /// process of its guests. Call this first in `main`, and end with the code if there is one.
 pub fn sandbox_worker() -> Option<ExitCode> {
+    crate::drivers::sandbox::has_subcommand();
     (std::env::args_os().nth(1)? == "sandbox-worker").then(main)
 }
 

@@ -38,6 +38,8 @@ use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 pub const MESSAGE_WORDS_MAX: usize = 1 << 20;
 /// Deepest nesting of a message.
 const NESTING_MAX: i32 = 16;
+/// Threads that read files for clients: modules and results of computations. They are there when they are needed.
+const FILE_THREADS_MAX: usize = 2;
 /// Pause when the process has no file descriptor left for a client.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -59,7 +61,9 @@ pub struct ControlServer {
 pub fn serve(socket: &Path, node: NodeHandle, jobs: JobsHandle) -> Result<ControlServer, ControlError> {
     let listener = bind(socket)?;
     let fail = |action| ControlError::io(action, socket);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime =
+        runtime.enable_all().max_blocking_threads(FILE_THREADS_MAX).thread_name("pangea-control-file").build();
     let runtime = runtime.map_err(fail("start a runtime for"))?;
     let listener = {
         let _entered = runtime.enter();

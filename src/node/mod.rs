@@ -175,7 +175,7 @@ impl Node {
     /// A node in `home`, which `init` has prepared; not started yet.
     ///
     /// With guests in a process of their own, which is the default, the program that calls this is started again for them:
-    /// its `main` begins with [`crate::cli::sandbox_worker`].
+    /// its `main` begins with [`crate::cli::sandbox_worker`]. Without that, guests run in threads of it.
     pub fn builder(home: Home, config: Config) -> Builder {
         Builder { home, config, natives: Vec::new() }
     }

@@ -97,6 +97,17 @@ fn a_job_gives_the_same_wherever_its_input_comes_from_and_its_receipt_proves_it(
     assert!(listed.iter().all(|job| job["state"] == "done" && job["progress"]["total"] == 8), "{listed:?}");
     let job = name(&told);
     assert_eq!(swarm.cli(0, &["job", "result", &job[..4]]).ok().out, expected);
+    // What is no file stays what it is.
+    let fifo = dir.join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0)
+        .unwrap();
+    let reading = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || fs::read(fifo).unwrap()
+    });
+    swarm.cli(0, &["job", "result", &job, "--output", "pipe"]).ok();
+    assert_eq!(reading.join().unwrap(), expected);
+    assert!(!fifo.metadata().unwrap().is_file() && !dir.join("pipe.part").exists());
     swarm.cli(0, &["job", "receipt", &job, "--output", "receipt"]).ok();
     let verify = |more: &[&str]| swarm.cli(3, &[&["job", "verify", "receipt"], more].concat());
     let summary = verify(&["--module", "echo.wat", "--output", "out", "--json"]).ok().json();

@@ -287,12 +287,17 @@ pub(super) async fn receipt(session: &Session<'_>, args: ReceiptArgs) -> Result<
     save(session, &view.name, File::Receipt, args.output.as_deref()).await
 }
 
-/// Writes a file of a job to `path`, or to standard output. A path has it whole, or nothing.
+/// Writes a file of a job to `path`, or to standard output. A file has it whole, or is as it was; what is no file, such as
+/// `/dev/null` or a pipe, is written to as it comes.
 pub(super) async fn save(session: &Session<'_>, name: &str, file: File, path: Option<&Path>) -> Result<(), CliError> {
     let (sender, receiver) = mpsc::channel::<Bytes>(crate::control::client::STREAM_QUEUE_MAX);
     let reading = session.client.read_computation(name, file, sender);
     let path = path.filter(|path| path.as_os_str() != "-");
+    let is_special = path.is_some_and(|path| path.metadata().is_ok_and(|metadata| !metadata.is_file()));
     let part = path.map(|path| {
+        if is_special {
+            return path.to_owned();
+        }
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         PathBuf::from(part)
@@ -300,6 +305,7 @@ pub(super) async fn save(session: &Session<'_>, name: &str, file: File, path: Op
     let to = part.clone();
     let writing = tokio::task::spawn_blocking(move || match to {
         None => write_out(receiver, io::stdout().lock()),
+        Some(part) if is_special => write_out(receiver, std::fs::File::options().write(true).open(part)?),
         Some(part) => write_out(receiver, std::fs::File::create(part)?),
     });
     let read = reading.await;
@@ -310,7 +316,7 @@ pub(super) async fn save(session: &Session<'_>, name: &str, file: File, path: Op
         Err(error) => Err(CliError::io(&format!("cannot write to {what}"), &error)),
         Ok(Written::All) => read.map_err(CliError::from),
     };
-    let (Some(path), Some(part)) = (path, part) else { return done };
+    let (Some(path), Some(part)) = (path.filter(|_| !is_special), part) else { return done };
     if done.is_err() {
         // What is there is not the whole.
         let _ = std::fs::remove_file(&part);
