@@ -17,6 +17,11 @@ const NULL: u8 = 0xf6;
 pub struct Writer(BytesMut);
 
 impl Writer {
+    /// With room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(BytesMut::with_capacity(bytes))
+    }
+
     /// An integer from 0.
     pub fn uint(&mut self, value: u64) -> &mut Self {
         self.head(UINT, value)

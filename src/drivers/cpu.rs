@@ -3,6 +3,7 @@
 //! Work is data ([`Work`]) and so is its result; the pool adds only threads. A simulation runs the same work inline
 //! and charges a modelled duration.
 
+use super::deliver;
 use pangea_ces::{
     FrameError, Scratch,
     api::In,
@@ -16,13 +17,10 @@ use std::{
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 /// Work that may wait for a thread. CES asks for at most a window per job, so only a flood of jobs can fill it.
 const QUEUE_MAX: usize = 4096;
-/// How long a worker waits before it offers a result to a full mailbox again.
-const MAILBOX_RETRY: Duration = Duration::from_millis(1);
 
 /// The running threads. They end when every port is dropped; `join` waits for that.
 #[derive(Debug)]
@@ -82,13 +80,8 @@ fn work(queue: &Mutex<Receiver<Work>>, results: &Port<In>) {
         // The lock is held while waiting: one idle worker waits for work, the others for the lock.
         let next = queue.lock().map(|queue| queue.recv());
         let Ok(Ok(work)) = next else { return };
-        let mut message = In::Worked(contained(work, &mut scratch, Work::run));
-        while let Err(rejected) = results.send(message) {
-            match rejected {
-                Rejected::Full(back) => message = back,
-                Rejected::Closed(_) => return,
-            }
-            thread::sleep(MAILBOX_RETRY);
+        if !deliver(results, In::Worked(contained(work, &mut scratch, Work::run))) {
+            return;
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Its workshop is its own, and so are its threads: no task that this node computes for others holds up a plugin. A call
 //! that takes long goes back to the end of the queue after every slice.
 
+use super::deliver;
 use pangea_kernel::{Port, Rejected};
 use pangea_protocols::guest::{Command, Event};
 use pangea_sandbox::{
@@ -16,7 +17,6 @@ use std::{
     io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 /// Commands that may wait. The actor has at most one call, and one module to compile, per plugin.
@@ -25,8 +25,6 @@ const QUEUE_MAX: usize = 1024;
 const CACHE_BYTES: u64 = 256 << 20;
 /// Stack of a thread: guests recurse on it.
 const STACK_BYTES: usize = 8 << 20;
-/// How long a thread waits before it offers a result to a full mailbox again.
-const MAILBOX_RETRY: Duration = Duration::from_millis(1);
 
 /// The running threads. They end when [`GuestsDriver::join`] is called; what waits is not run then.
 pub struct GuestsDriver {
@@ -122,7 +120,7 @@ impl GuestsDriver {
 
 fn work(guests: &Guests, queue: &Queue, results: &Port<Event>) {
     while let Some(piece) = queue.pop() {
-        let mut event = match guests.run(piece) {
+        let event = match guests.run(piece) {
             Progress::More(piece) => {
                 queue.push_back(piece);
                 continue;
@@ -130,12 +128,8 @@ fn work(guests: &Guests, queue: &Queue, results: &Port<Event>) {
             Progress::Done(None) => continue,
             Progress::Done(Some(event)) => event,
         };
-        while let Err(rejected) = results.send(event) {
-            match rejected {
-                Rejected::Full(back) => event = back,
-                Rejected::Closed(_) => return,
-            }
-            thread::sleep(MAILBOX_RETRY);
+        if !deliver(results, event) {
+            return;
         }
     }
 }

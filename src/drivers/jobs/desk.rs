@@ -8,6 +8,7 @@ use super::{
     notes::Notes,
     record::{Input, Record, Request, State},
 };
+use crate::drivers::deliver;
 use bytes::Bytes;
 use pangea_compute::api::{News, Progress, coordinator};
 use pangea_kernel::{Port, Rejected, contain};
@@ -34,8 +35,6 @@ use tokio::sync::watch;
 const QUEUE_MAX: usize = 8192;
 /// … of which so many places are left for what a job cannot go on without.
 const QUEUE_RESERVED: usize = 4096;
-/// How long to wait before a full mailbox of the coordinator is tried again.
-const MAILBOX_RETRY: Duration = Duration::from_millis(1);
 /// How often notes are flushed while nothing happens.
 const FLUSH: Duration = Duration::from_millis(200);
 
@@ -164,15 +163,7 @@ impl Desk {
 
     /// To the coordinator, however long its mailbox is full. False if it is gone.
     fn tell(&self, message: coordinator::In) -> bool {
-        let mut message = message;
-        loop {
-            match self.coordinator.send(message) {
-                Ok(()) => return true,
-                Err(Rejected::Full(back)) => message = back,
-                Err(Rejected::Closed(_)) => return false,
-            }
-            thread::sleep(MAILBOX_RETRY);
-        }
+        deliver(&self.coordinator, message)
     }
 
     fn on_core(&mut self, out: coordinator::Out) {

@@ -2,7 +2,6 @@
 //! another one is started (`process`).
 
 use super::{
-    deliver,
     frame::{self, FrameError},
     jail::Jail,
     ledger::{Admission, Ledger, UNANSWERED},
@@ -10,6 +9,7 @@ use super::{
     process::{Settings, Status},
     worker::{HELLO_BOUNDS, Hello, PROTOCOL},
 };
+use crate::drivers::deliver;
 use pangea_kernel::Port;
 use pangea_protocols::codec;
 use pangea_sandbox::{
@@ -192,7 +192,7 @@ fn listen(shared: &Arc<Shared>, output: ChildStdout, process: &Mutex<Child>) {
             Ok(Some(done)) => {
                 shared.changed.notify_one();
                 let since = Instant::now();
-                if !deliver(&shared.results, done) {
+                if !deliver(&shared.results, In::Worked(done)) {
                     break None;
                 }
                 shared.state().ledger.postpone(since.elapsed());
@@ -213,7 +213,7 @@ fn listen(shared: &Arc<Shared>, output: ChildStdout, process: &Mutex<Child>) {
     };
     shared.changed.notify_one();
     for done in owed {
-        if !deliver(&shared.results, done) {
+        if !deliver(&shared.results, In::Worked(done)) {
             return;
         }
     }

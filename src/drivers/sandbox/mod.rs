@@ -24,11 +24,7 @@ pub mod threads;
 pub mod worker;
 
 use pangea_kernel::{Port, Rejected};
-use pangea_sandbox::{
-    api::In,
-    work::{Done, Work},
-};
-use std::{thread, time::Duration};
+use pangea_sandbox::{api::In, work::Work};
 
 use crate::config::{Compute, Isolation};
 use std::{
@@ -45,8 +41,6 @@ pub const STACK_BYTES: usize = 8 << 20;
 /// Work that may wait for a thread. The actor has no more slices out than there are threads, so only a flood of modules
 /// can fill it.
 const QUEUE_MAX: usize = 1024;
-/// How long an answer waits before it is offered to a full mailbox again.
-const MAILBOX_RETRY: Duration = Duration::from_millis(1);
 
 /// The sandbox process is this executable with another subcommand, so only a program that has it can start one. Others
 /// that have a node in them, such as tests and programs with actors of their own, run guests in threads.
@@ -103,17 +97,4 @@ impl SandboxDriver {
             Self::Off => {}
         }
     }
-}
-
-/// Gives an answer to the actor, waiting while its mailbox is full. False if the actor is gone.
-fn deliver(results: &Port<In>, done: Done) -> bool {
-    let mut message = In::Worked(done);
-    while let Err(rejected) = results.send(message) {
-        match rejected {
-            Rejected::Full(back) => message = back,
-            Rejected::Closed(_) => return false,
-        }
-        thread::sleep(MAILBOX_RETRY);
-    }
-    true
 }

@@ -16,13 +16,13 @@
 use super::{
     QUEUE_MAX,
     child::{Running, Shared, State},
-    deliver,
     jail::{Jail, Layers},
     ledger::{Admission, Ledger, Patience, refuse},
     message::{Packed, WORK_BOUNDS, pack},
     threads::port,
 };
 use crate::config::EngineName;
+use crate::drivers::deliver;
 use pangea_kernel::Port;
 use pangea_sandbox::{api::In, work::Work};
 use std::{
@@ -178,7 +178,7 @@ impl Supervisor {
             };
             let refused = sent.err().and_then(|why| refuse(&work, why));
             if let Some(done) = refused
-                && !deliver(&self.shared.results, done)
+                && !deliver(&self.shared.results, In::Worked(done))
             {
                 return;
             }

@@ -1,6 +1,7 @@
 //! [`SandboxThreads`]: threads of this process that run the work of the sandbox. Not here: any jail, see `process`.
 
-use super::{QUEUE_MAX, STACK_BYTES, deliver};
+use super::{QUEUE_MAX, STACK_BYTES};
+use crate::drivers::deliver;
 use pangea_kernel::{Port, Rejected};
 use pangea_sandbox::{Workshop, api::In, engine::Wasmi, work::Work};
 use std::{
@@ -63,7 +64,7 @@ fn work(queue: &Mutex<Receiver<Work>>, workshop: &Workshop, results: &Port<In>) 
         let next = queue.lock().map(|queue| queue.recv());
         let Ok(Ok(work)) = next else { return };
         if let Some(done) = work.run(workshop)
-            && !deliver(results, done)
+            && !deliver(results, In::Worked(done))
         {
             return;
         }
