@@ -12,6 +12,8 @@ use pangea_protocols::{
 use pangea_sandbox::{Workshop, engine::Wasmi, work::Done};
 
 const KERNELS: &[u8] = include_bytes!("../../actors/sandbox/guests/kernels.wasm");
+/// With pages of data, as compilers make them.
+const WORD_COUNT: &[u8] = include_bytes!("../../guests/built/word-count.wasm");
 
 fn here() -> Workshop<Wasmi> {
     Workshop::new(Wasmi::new().unwrap(), 64 << 20)
@@ -38,6 +40,7 @@ fn are_equal(settings: Settings) {
         (echo(), Input { chunks: vec![Bytes::new(), Bytes::from_static(b"chunk")], ..with(b"") }),
         (talker, with(b"")),
         (guest("", "unreachable"), with(b"")),
+        (Bytes::from_static(WORD_COUNT), with(b"no envelope of a job")),
         (guest("", "(call $send (i32.const 0) (i32.const 65536)) unreachable"), with(b"")),
     ];
     let kernels = Bytes::from_static(KERNELS);

@@ -124,7 +124,10 @@ impl Worker {
                 return self.tell(cx, key.0, Compute::ModuleGet { job: key.1, part: 0 }, Bytes::new());
             }
             Refusal::Busy { .. } => Failure::Busy,
-            Refusal::Node { .. } | Refusal::Twice => Failure::Crashed,
+            Refusal::Node { .. } | Refusal::Twice => {
+                tracing::warn!(why = %refusal, "this node failed at a task: whose it is has it run again");
+                Failure::Crashed
+            }
             _ => Failure::Module,
         };
         self.fail_task(cx, task, failure);

@@ -64,6 +64,8 @@ impl Jit {
         config.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
         config.max_wasm_stack(STACK_BYTES).async_stack_size(STACK_BYTES + HOST_STACK_BYTES);
         config.wasm_simd(false).wasm_relaxed_simd(false).wasm_memory64(false).wasm_multi_memory(false);
+        // The jail refuses the file in memory that it would map data segments from.
+        config.memory_init_cow(false);
         config.wasm_tail_call(false).wasm_extended_const(false).wasm_backtrace_max_frames(None);
         let engine = wasmtime::Engine::new(&config)?;
         let linker = linker(&engine)?;
