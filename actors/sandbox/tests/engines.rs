@@ -20,7 +20,7 @@ use pangea_sandbox::{
 };
 use std::collections::BTreeMap;
 use wasm_smith::Module;
-use world::{KERNEL_SIZES, KERNELS, all, guest, guest_with, kernel_input, limits};
+use world::{KERNEL_SIZES, KERNELS, all, guest, guest_with, kernel_input, limits, wat};
 
 /// All that can be seen of a run.
 #[derive(Debug, PartialEq, Eq)]
@@ -224,6 +224,33 @@ fn what_cannot_be_made_is_equal() {
     let module = pass::instrument(&guest("(i64.const 0)")).unwrap();
     let seen = engines.compare(&module, poor, &of(b""), "no memory");
     assert_eq!(seen.outcome.ending, Ending::Trapped(Trap::Memory));
+}
+
+/// Some engines ask the limits first and some the module: what a module forbids itself is no refusal of the limits.
+#[test]
+fn growth_beyond_what_the_module_allows_itself_is_equal() {
+    let engines = Engines::new();
+    let limits = Limits { memory_bytes: 2 << 16, table_elements: 8, ..limits() };
+    let cases = [
+        (1, 0, Trap::Unreachable),
+        (2, 0, Trap::Memory),
+        (4, 0, Trap::Unreachable),
+        (0, 8, Trap::Memory),
+        (0, 20, Trap::Unreachable),
+    ];
+    for (pages, elements, end) in cases {
+        let text = format!(
+            r#"(module (memory (export "memory") 1 4) (table $t 1 10 funcref)
+                (func (export "alloc") (param i32) (result i32) (i32.const 1024))
+                (func (export "handle") (param i32 i32) (result i64)
+                    (drop (memory.grow (i32.const {pages})))
+                    (drop (table.grow $t (ref.null func) (i32.const {elements})))
+                    unreachable))"#
+        );
+        let module = pass::instrument(&wat(&text)).unwrap();
+        let seen = engines.compare(&module, limits, &of(b""), &text);
+        assert_eq!(seen.outcome.ending, Ending::Trapped(end), "{pages} pages, {elements} elements");
+    }
 }
 
 #[test]

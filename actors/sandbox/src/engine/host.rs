@@ -155,20 +155,21 @@ impl Host {
     /// every engine asks.
     pub fn grow_memory(&mut self, desired: usize, maximum: Option<usize>) -> bool {
         let granted = desired as u64 <= self.limits.memory_bytes;
-        self.refused_growth |= !granted && desired as u64 <= MEMORY_BYTES_MAX;
-        granted && maximum.is_none_or(|maximum| desired <= maximum)
+        let fits = maximum.is_none_or(|maximum| desired <= maximum);
+        self.refused_growth |= !granted && fits && desired as u64 <= MEMORY_BYTES_MAX;
+        granted && fits
     }
 
     /// May a table grow from `current` to `desired` elements? As [`Self::grow_memory`].
     pub fn grow_table(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
         let total = self.table_elements + (desired as u64).saturating_sub(current as u64);
         let granted = total <= u64::from(self.limits.table_elements);
-        self.refused_growth |= !granted && desired as u64 <= TABLE_ELEMENTS_MAX;
-        let fits = granted && maximum.is_none_or(|maximum| desired <= maximum);
-        if fits {
+        let fits = maximum.is_none_or(|maximum| desired <= maximum);
+        self.refused_growth |= !granted && fits && desired as u64 <= TABLE_ELEMENTS_MAX;
+        if granted && fits {
             self.table_elements = total;
         }
-        fits
+        granted && fits
     }
 
     /// What a guest's `unreachable` means: out of memory, if it was refused some before.
