@@ -183,8 +183,8 @@ pub mod coordinator {
         Forget { job: JobId },
         /// To the control API.
         News { job: JobId, news: News },
-        /// To the control API: it may be lost.
-        Trace { job: JobId, trace: Trace },
+        /// To the control API: what happened at one event, in order. It may be lost.
+        Trace { job: JobId, traces: Vec<Trace> },
         /// To the control API: what a task logged, at a host that may lie. It may be lost.
         Log { job: JobId, place: Place, host: PeerId, lines: Vec<Line> },
     }
@@ -227,6 +227,8 @@ pub mod worker {
         CoordinatorBegan,
         /// An own timer.
         Tick,
+        /// An own timer: claims are to be signed for.
+        Sign,
     }
 
     /// What it emits.

@@ -65,6 +65,12 @@ pub const MODULE_PARTS_MAX: u16 = 64;
 pub const DATA_PARTS_MAX: u16 = 16;
 /// Most leases in one message.
 pub const LEASES_MAX: usize = 1024;
+/// Tasks with inputs of at most so many bytes may wait at a worker, beyond its slots …
+pub const SMALL_BYTES: usize = 64 << 10;
+/// … so many for each slot …
+pub const QUEUE_PER_SLOT: usize = 32;
+/// … and so many in all.
+pub const QUEUE_MAX: usize = LEASES_MAX / 2;
 
 /// Why a worker takes no task of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]

@@ -76,13 +76,17 @@ impl Watch for Goals {
                 }
                 _ => {}
             },
-            Sight::Jobs(coordinator::Out::Trace { trace, .. }) => match trace.what {
-                Happened::Accepted { voters } => reach(findings, "audited", voters > 1),
-                Happened::Restored => findings.goal("resumed"),
-                Happened::Banned => findings.goal("caught"),
-                Happened::Lost => findings.goal("given-again"),
-                _ => {}
-            },
+            Sight::Jobs(coordinator::Out::Trace { traces, .. }) => {
+                for trace in traces {
+                    match trace.what {
+                        Happened::Accepted { voters } => reach(findings, "audited", voters > 1),
+                        Happened::Restored => findings.goal("resumed"),
+                        Happened::Banned => findings.goal("caught"),
+                        Happened::Lost => findings.goal("given-again"),
+                        _ => {}
+                    }
+                }
+            }
             Sight::DiskSaid(disk::Event::Corrupt { .. }) => findings.goal("corrupt-found"),
             Sight::DiskSaid(disk::Event::AppendFailed { .. }) => findings.goal("disk-failed"),
             Sight::Disk(disk::Command::Expire { tag, .. }) => {

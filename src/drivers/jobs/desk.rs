@@ -184,8 +184,10 @@ impl Desk {
                     tracing::warn!(%error, "a result was not written down: another run of the node would compute it again");
                 }
             }
-            Out::Trace { job, trace } => {
-                self.live(job).and_then(|live| live.notes.as_mut()).iter_mut().for_each(|notes| notes.trace(trace));
+            Out::Trace { job, traces } => {
+                if let Some(notes) = self.live(job).and_then(|live| live.notes.as_mut()) {
+                    traces.into_iter().for_each(|trace| notes.trace(trace));
+                }
             }
             Out::Log { job, place, host, lines } => {
                 if let Some(notes) = self.live(job).and_then(|live| live.notes.as_mut()) {

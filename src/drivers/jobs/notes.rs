@@ -9,6 +9,7 @@ use pangea_protocols::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     fs::{File, OpenOptions},
     io::{self, BufWriter, Write},
     path::Path,
@@ -19,6 +20,9 @@ use std::{
 const TRACE_BYTES_MAX: u64 = 64 << 20;
 /// Most bytes of a log; later lines are left out.
 const LOG_BYTES_MAX: u64 = 16 << 20;
+
+/// Names of hosts that are kept.
+const NAMES_MAX: usize = 1024;
 
 /// An event of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +64,8 @@ pub struct LogLine {
 pub struct Notes {
     trace: Bounded,
     log: Bounded,
+    /// Of hosts: to spell one takes longer than to write the line.
+    names: BTreeMap<PeerId, String>,
 }
 
 #[derive(Debug)]
@@ -98,6 +104,7 @@ impl Notes {
         Ok(Self {
             trace: Bounded::open(&dir.join("trace"), TRACE_BYTES_MAX)?,
             log: Bounded::open(&dir.join("log"), LOG_BYTES_MAX)?,
+            names: BTreeMap::new(),
         })
     }
 
@@ -114,20 +121,28 @@ impl Notes {
             Happened::Restored => ("restored", None),
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let host = self.name(trace.host);
         self.trace.line(&Event {
             at_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
             what: what.to_owned(),
-            host: trace.host.to_string(),
+            host,
             stage: trace.place.map(|place| stage(place.stage).to_owned()),
             index: trace.place.map(|place| place.index),
             count,
         });
     }
 
+    fn name(&mut self, host: PeerId) -> String {
+        if self.names.len() >= NAMES_MAX {
+            self.names.clear();
+        }
+        self.names.entry(host).or_insert_with(|| host.to_string()).clone()
+    }
+
     /// A task has logged this.
     pub fn log(&mut self, place: Place, host: PeerId, lines: Vec<Line>) {
         for Line { level, text } in lines {
-            let (stage, host) = (stage(place.stage).to_owned(), host.to_string());
+            let (stage, host) = (stage(place.stage).to_owned(), self.name(host));
             self.log.line(&LogLine { stage, index: place.index, host, level, text });
         }
     }

@@ -42,7 +42,7 @@ impl Job {
             let took = now.since(lease.since);
             self.tally.took(took);
             if let Some(host) = self.hosts.get_mut(&peer) {
-                host.took(took.as_secs_f64());
+                host.took(took.as_secs_f64(), lease.behind);
             }
             used.push(*claim);
         }
@@ -52,7 +52,7 @@ impl Job {
         self.keep_batch(batch, env);
         for claim in used {
             self.tally.progress.executions += 1;
-            env.trace(self.id, Some(claim.place), peer, Happened::Claimed { gas: claim.receipt.gas });
+            env.trace(Some(claim.place), peer, Happened::Claimed { gas: claim.receipt.gas });
             self.on_claim(peer, &claim, env);
         }
     }
@@ -210,7 +210,7 @@ impl Job {
         self.tally.progress.audited += voters.len().saturating_sub(1) as u64;
         if let Some(first) = voters.first() {
             let voters = u16::try_from(voters.len()).unwrap_or(u16::MAX);
-            env.trace(self.id, Some(place), *first, Happened::Accepted { voters });
+            env.trace(Some(place), *first, Happened::Accepted { voters });
         }
         for voter in voters {
             if let Some(host) = self.hosts.get_mut(&voter) {

@@ -136,7 +136,7 @@ impl Job {
         }
         self.outputs_bytes += bytes.len();
         self.tally.progress.restored += 1;
-        env.trace(self.id, Some(place), me, Happened::Restored);
+        env.trace(Some(place), me, Happened::Restored);
         self.tasks.change(place, me, |task| {
             (task.input, task.truth, task.accepted) = (Some(truth.input), Some(truth), true);
             task.believed = Some(truth);

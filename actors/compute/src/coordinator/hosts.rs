@@ -109,7 +109,7 @@ impl Job {
         match host.state {
             State::Asked(_) | State::Away(_) | State::Working => {
                 if host.state != State::Working {
-                    env.trace(self.id, None, peer, Happened::Joined { slots });
+                    env.trace(None, peer, Happened::Joined { slots });
                 }
                 (host.state, host.slots, host.busy) = (State::Working, slots.clamp(1, 256).into(), None);
             }
@@ -183,7 +183,7 @@ impl Job {
         match reason {
             Failure::Busy | Failure::Input => {
                 if let Some(host) = self.hosts.get_mut(&peer) {
-                    host.slots = host.slots.min(host.leases.len()).max(1);
+                    host.is_full();
                 }
                 self.retry(place, None, env);
             }
@@ -199,7 +199,7 @@ impl Job {
     pub fn on_lost(&mut self, peer: PeerId, env: &mut Env<'_, '_>) {
         let alive = self.hosts.get(&peer).is_some_and(|host| matches!(host.state, State::Asked(_) | State::Working));
         if alive && peer != self.me {
-            env.trace(self.id, None, peer, Happened::Left);
+            env.trace(None, peer, Happened::Left);
             self.take_leases(peer, true, env);
             if let Some(host) = self.hosts.get_mut(&peer) {
                 host.go_away(env);
@@ -218,7 +218,7 @@ impl Job {
         let silent: Vec<PeerId> = self.hosts.iter().filter(|(_, host)| silent(host)).map(|(peer, _)| *peer).collect();
         for peer in silent {
             env.report(peer, Report::TimedOut);
-            env.trace(self.id, None, peer, Happened::Left);
+            env.trace(None, peer, Happened::Left);
             // This node's own worker was started again, or has not read its messages: no fault of what it runs.
             self.take_leases(peer, peer != self.me, env);
             if let Some(host) = self.hosts.get_mut(&peer) {
@@ -238,7 +238,7 @@ impl Job {
             return;
         }
         host.state = State::Banned;
-        env.trace(self.id, None, peer, Happened::Banned);
+        env.trace(None, peer, Happened::Banned);
         self.tally.progress.banned += 1;
         env.report(peer, Report::BadProof);
         env.cx.emit(Out::Save { job: self.id, saved: Saved::Banned { host: peer } });
@@ -274,7 +274,7 @@ impl Job {
     /// The same for one that ends without a result.
     pub fn lose_lease(&mut self, id: u64, env: &mut Env<'_, '_>) -> Option<Lease> {
         let lease = self.take_lease(id)?;
-        env.trace(self.id, Some(lease.place), lease.host, Happened::Lost);
+        env.trace(Some(lease.place), lease.host, Happened::Lost);
         Some(lease)
     }
 

@@ -27,6 +27,8 @@ pub struct Lease {
     pub host: PeerId,
     /// Since when.
     pub since: Time,
+    /// Tasks that the host had when it was leased.
+    pub behind: usize,
 }
 
 /// State of one job.
@@ -176,6 +178,7 @@ impl Job {
             Verification::Audit { .. } | Verification::None => 1,
         };
         self.stage = stage;
+        self.supply.begin();
         self.totals.insert(stage, count);
         self.tasks.add(stage, count, needed, self.me);
         self.tally.progress.stage = Some(stage);

@@ -94,6 +94,7 @@ struct Env<'a, 'b> {
     limits: &'a Limits,
     cache: &'a mut Cache,
     numbers: &'a mut Numbers,
+    traces: Vec<Trace>,
 }
 
 impl Env<'_, '_> {
@@ -104,8 +105,8 @@ impl Env<'_, '_> {
         self.cx.emit(Out::Send { peer, tag, class, frame });
     }
 
-    fn trace(&mut self, job: JobId, place: Option<Place>, host: PeerId, what: Happened) {
-        self.cx.emit(Out::Trace { job, trace: Trace { place, host, what } });
+    fn trace(&mut self, place: Option<Place>, host: PeerId, what: Happened) {
+        self.traces.push(Trace { place, host, what });
     }
 
     fn report(&mut self, peer: PeerId, report: Report) {
@@ -149,9 +150,13 @@ impl Coordinator {
             limits: &self.limits,
             cache: &mut self.cache,
             numbers: &mut self.numbers,
+            traces: Vec::new(),
         };
         handle(job, &mut env);
         job.drive(&mut env);
+        if !env.traces.is_empty() {
+            env.cx.emit(Out::Trace { job: id, traces: std::mem::take(&mut env.traces) });
+        }
         let Some(verdict) = job.verdict.take() else { return };
         job.close(&mut env);
         let name = job.name;

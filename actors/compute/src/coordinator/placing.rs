@@ -32,32 +32,57 @@ impl Job {
         self.speculate(env);
     }
 
+    /// First those whose input is here; then those whose input is to be asked for, unless enough are on their way.
     fn place_open(&mut self, need: Need, env: &mut Env<'_, '_>) {
-        if !self.has_room(need) {
-            return;
-        }
-        for place in self.tasks.open(need, env.cx.now(), LOOKED_AT_MAX) {
-            while self.tasks.is_open(place)
-                && let Some(host) = self.pick(need, place, env)
-                && self.lease(place, host, env)
-            {}
-            if !self.has_room(need) {
-                return;
+        let now = env.cx.now();
+        let mut last = None;
+        while self.room(need) > 0
+            && let Some(place) = self.supply.next_here(last)
+        {
+            last = Some(place);
+            if self.tasks.is_open_now(need, place, now) {
+                self.place_one(need, place, env);
             }
         }
+        if self.supply.coming() > self.room(need) / 2 {
+            return;
+        }
+        let mut last = None;
+        for _ in 0..LOOKED_AT_MAX {
+            let next = self.tasks.next_open(need, last, now).filter(|_| self.supply.coming() < self.room(need));
+            let Some(place) = next else { return };
+            last = Some(place);
+            if !self.supply.is_known(place) {
+                self.place_one(need, place, env);
+            }
+        }
+    }
+
+    fn place_one(&mut self, need: Need, place: Place, env: &mut Env<'_, '_>) {
+        while self.tasks.is_open(place)
+            && let Some(host) = self.pick(need, place, env)
+            && self.lease(place, host, env)
+        {}
     }
 
     fn spare(&self, need: Need, peer: PeerId) -> usize {
         if peer == self.me && need == Need::Judge { SPARE } else { 0 }
     }
 
-    fn has_room(&self, need: Need) -> bool {
-        self.hosts.iter().any(|(peer, host)| host.room(self.spare(need, *peer)) > 0)
+    /// Tasks that all hosts together may be given now.
+    fn room(&self, need: Need) -> usize {
+        let small = self.is_small();
+        self.hosts.iter().map(|(peer, host)| host.room(self.spare(need, *peer), small)).sum()
+    }
+
+    /// May tasks wait at a host? Not those that would be passed on from there, nor large ones.
+    fn is_small(&self) -> bool {
+        self.spec.depth == 0 && self.supply.is_small()
     }
 
     /// Who is to run it.
     fn pick(&self, need: Need, place: Place, env: &mut Env<'_, '_>) -> Option<PeerId> {
-        let task = self.tasks.get(place)?;
+        let (task, small) = (self.tasks.get(place)?, self.is_small());
         let audit = need == Need::Confirm && matches!(self.spec.verification, Verification::Audit { .. });
         let may = |(peer, host): &(&PeerId, &Host)| {
             let mine = **peer == self.me;
@@ -67,7 +92,7 @@ impl Job {
                 Need::First => true,
             };
             let again = task.knows(**peer) || !mine && task.crashed.contains_key(*peer);
-            fit && !again && host.room(self.spare(need, **peer)) > 0
+            fit && !again && host.room(self.spare(need, **peer), small) > 0
         };
         let open = self.hosts.iter().filter(may);
         if audit {
@@ -94,7 +119,8 @@ impl Job {
         }) else {
             return false;
         };
-        self.leases.insert(id, Lease { place, host: peer, since: env.cx.now() });
+        let behind = self.hosts.get(&peer).map_or(0, |host| host.leases.len());
+        self.leases.insert(id, Lease { place, host: peer, since: env.cx.now(), behind });
         if let Some(host) = self.hosts.get_mut(&peer) {
             if host.leases.is_empty() {
                 // Its silence counts from here.
@@ -102,7 +128,7 @@ impl Job {
             }
             host.leases.insert(id, place);
         }
-        env.trace(self.id, Some(place), peer, Happened::Leased);
+        env.trace(Some(place), peer, Happened::Leased);
         for (part, parts, body) in parts_of(&bytes) {
             env.send(peer, Compute::Assign { job: self.name, lease: id, place, input, part, parts }, body);
         }
@@ -115,10 +141,10 @@ impl Job {
     /// Second copies of what is late. Tasks are pure: the first result is as good as the other.
     fn speculate(&mut self, env: &mut Env<'_, '_>) {
         let now = env.cx.now();
-        let Some(late) = self.tally.late_after(env.limits.late_floor, env.limits.late_factor) else { return };
-        if !self.tasks.open(Need::First, now, 1).is_empty() {
+        if self.tasks.next_open(Need::First, None, now).is_some() {
             return;
         }
+        let Some(late) = self.tally.late_after(env.limits.late_floor, env.limits.late_factor) else { return };
         let alone = |lease: &&Lease| {
             now.since(lease.since) >= late
                 && self

@@ -8,9 +8,12 @@ use pangea_protocols::{
     job::ErrorKind,
     receipt_job::{Place, Stage},
     task::{self, input_hash},
-    wire::compute::{DATA_PARTS_MAX, PART_BYTES},
+    wire::compute::{DATA_PARTS_MAX, PART_BYTES, SMALL_BYTES},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound::{Excluded, Unbounded},
+};
 
 /// Most bytes of an input, envelope included.
 pub const INPUT_BYTES_MAX: usize = DATA_PARTS_MAX as usize * PART_BYTES;
@@ -37,6 +40,32 @@ impl Supply {
         if let Some(bytes) = self.here.remove(&place) {
             self.here_bytes -= bytes.len();
         }
+    }
+
+    /// Are all inputs of this stage small, as far as they are known?
+    pub fn is_small(&self) -> bool {
+        self.largest <= SMALL_BYTES
+    }
+
+    /// The first task beyond `last` whose input is here.
+    pub fn next_here(&self, last: Option<Place>) -> Option<Place> {
+        let first = last.map_or(Unbounded, Excluded);
+        self.here.range((first, Unbounded)).next().map(|(place, _)| *place)
+    }
+
+    /// Is its input here, or on its way?
+    pub fn is_known(&self, place: Place) -> bool {
+        place.stage == Stage::Execute && self.wanted.contains(&place.index) || self.here.contains_key(&place)
+    }
+
+    /// Inputs on their way.
+    pub fn coming(&self) -> usize {
+        self.wanted.len()
+    }
+
+    /// Another stage begins.
+    pub fn begin(&mut self) {
+        self.largest = 0;
     }
 
     fn has_room(&self, window_bytes: usize) -> bool {

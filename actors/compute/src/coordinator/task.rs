@@ -7,7 +7,10 @@ use pangea_protocols::{
     task::Receipt,
     time::Time,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound::{Excluded, Included},
+};
 
 /// What a host signed for.
 #[derive(Clone, Debug)]
@@ -154,12 +157,21 @@ impl Tasks {
         }
     }
 
-    /// Up to `max` tasks with this need that may be leased now.
-    pub fn open(&self, need: Need, now: Time, max: usize) -> Vec<Place> {
-        let first = Place { stage: Stage::Split, index: 0 };
-        let last = Place { stage: Stage::Merge, index: u32::MAX };
-        let of_kind = self.open.range((need, first)..=(need, last)).map(|(_, place)| *place);
-        of_kind.filter(|place| self.all.get(place).is_some_and(|task| task.not_before <= now)).take(max).collect()
+    /// The first task with this need that may be leased now, beyond `last`.
+    pub fn next_open(&self, need: Need, last: Option<Place>, now: Time) -> Option<Place> {
+        let first = Included((need, Place { stage: Stage::Split, index: 0 }));
+        let first = last.map_or(first, |place| Excluded((need, place)));
+        let end = Included((need, Place { stage: Stage::Merge, index: u32::MAX }));
+        self.open.range((first, end)).map(|(_, place)| *place).find(|place| self.may_begin(*place, now))
+    }
+
+    /// Has it this need, and may it be leased now?
+    pub fn is_open_now(&self, need: Need, place: Place, now: Time) -> bool {
+        self.open.contains(&(need, place)) && self.may_begin(place, now)
+    }
+
+    fn may_begin(&self, place: Place, now: Time) -> bool {
+        self.all.get(&place).is_some_and(|task| task.not_before <= now)
     }
 
     /// Does it need somebody?

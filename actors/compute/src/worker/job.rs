@@ -1,5 +1,6 @@
 //! What a worker keeps of a job: how far its module is, its leases, and claims that are not yet signed for.
 
+use super::Limits;
 use crate::parts::Parts;
 use bytes::Bytes;
 use pangea_protocols::{
@@ -8,7 +9,7 @@ use pangea_protocols::{
     task::{self, TaskId},
     time::Time,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 /// A job of a coordinator.
 pub struct Job {
@@ -36,6 +37,8 @@ pub struct Job {
     pub done: Vec<(u64, Claim, Option<Bytes>)>,
     /// When the first of them was done.
     pub done_since: Time,
+    /// When this node last signed for some.
+    pub signed: Option<Time>,
 }
 
 /// How far a module is.
@@ -85,10 +88,17 @@ impl Job {
             .map(|(id, _)| *id)
     }
 
-    /// Is it time to sign? A full batch, nothing else that could join it, or a claim that has waited.
-    pub fn is_due(&self, now: Time, wait: Duration) -> bool {
-        let busy = self.leases.values().any(|lease| !matches!(lease.step, Step::Done));
-        !self.done.is_empty() && (self.done.len() >= BATCH_MAX || !busy || now.since(self.done_since) >= wait)
+    /// When to sign: now for a full batch; else, when the last signature is old enough, if there are as many claims as tasks
+    /// that could join them, or one has waited.
+    pub fn due(&self, now: Time, limits: &Limits) -> Option<Time> {
+        let open = self.leases.len().saturating_sub(self.done.len());
+        if self.done.len() >= BATCH_MAX {
+            return Some(now);
+        }
+        let enough = self.done.len() >= open;
+        let wanted = if enough { self.done_since } else { self.done_since + limits.batch_wait };
+        let next = self.signed.map_or(wanted, |signed| wanted.max(signed + limits.sign_every));
+        (!self.done.is_empty()).then_some(next)
     }
 
     /// Takes a lease away. The task that ran for it, if one did.

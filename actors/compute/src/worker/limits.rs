@@ -22,6 +22,8 @@ pub struct Limits {
     pub wall_max: Option<Duration>,
     /// Claims are signed for together if they come within this time.
     pub batch_wait: Duration,
+    /// At most one signature for a job in this time, unless a batch is full: whoever checks them has many workers.
+    pub sign_every: Duration,
     /// How often a coordinator hears of its leases.
     pub alive_every: Duration,
     /// A part of a module that has not come after this time is asked for again.
@@ -39,6 +41,7 @@ impl Default for Limits {
             modules_max: 32,
             wall_max: Some(Duration::from_secs(3600)),
             batch_wait: Duration::from_millis(250),
+            sign_every: Duration::from_millis(3),
             alive_every: Duration::from_secs(5),
             part_timeout: Duration::from_secs(10),
         }

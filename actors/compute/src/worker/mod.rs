@@ -39,7 +39,7 @@ use pangea_protocols::{
     time::Time,
     wire::{
         Frame, Message,
-        compute::{Compute, Failure, Refusal},
+        compute::{Compute, Failure, QUEUE_MAX, QUEUE_PER_SLOT, Refusal, SMALL_BYTES},
     },
 };
 pub use passing::is_passed_on;
@@ -78,6 +78,8 @@ pub struct Worker {
     next_passed: u64,
     next_tag: u64,
     ticking: bool,
+    /// A timer runs for claims that are to be signed for soon.
+    signing: bool,
 }
 
 impl Worker {
@@ -96,6 +98,7 @@ impl Worker {
             next_passed: 0,
             next_tag: 0,
             ticking: false,
+            signing: false,
         }
     }
 
@@ -155,6 +158,7 @@ impl Worker {
                 leases: BTreeMap::new(),
                 done: Vec::new(),
                 done_since: Time(0),
+                signed: None,
             },
         );
         let slots = self.slots_for(offer.depth);
@@ -228,7 +232,10 @@ impl Worker {
             // Forgotten: the coordinator has to offer it again.
             return self.refuse(cx, key, Refusal::Busy);
         };
-        let leases_max = usize::from(self.slots_for(depth)) + SPARE_LEASES;
+        let slots = usize::from(self.slots_for(depth));
+        let small = parts == 1 && bytes.len() <= SMALL_BYTES;
+        let queue = if small { (slots * QUEUE_PER_SLOT).min(QUEUE_MAX) } else { 0 };
+        let leases_max = slots.max(queue) + SPARE_LEASES;
         let Some(job) = self.jobs.get_mut(&key) else { return };
         if job.leases.len() >= leases_max && !job.leases.contains_key(&lease) {
             return self.tell(cx, peer, Compute::Failed { job: name, lease, reason: Failure::Busy }, Bytes::new());
@@ -394,6 +401,7 @@ impl Core for Worker {
             In::Returned { job, results } => self.on_returned(cx, job, results),
             In::CoordinatorBegan => self.on_coordinator_began(),
             In::Tick => self.on_tick(cx),
+            In::Sign => self.signing = false,
         }
         self.run_waiting(cx);
         self.pass_on(cx);

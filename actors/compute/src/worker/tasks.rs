@@ -5,7 +5,7 @@ use super::{
     job::{Module, Step},
 };
 use crate::{
-    api::worker::{Out, Run},
+    api::worker::{In, Out, Run},
     parts::{Parts, parts_of},
 };
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use pangea_kernel::Cx;
 use pangea_protocols::{
     receipt_job::{BATCH_MAX, Batch, Claim},
     task::{Capabilities, Capability, Ending, Input, Line, Outcome, Receipt, Refusal, TaskId},
+    time::Time,
     wire::compute::{Compute, Failure},
 };
 use std::cmp::Reverse;
@@ -154,12 +155,20 @@ impl Worker {
 
     /// Signs for what is done, and sends the outputs after it.
     pub(super) fn commit_due(&mut self, cx: &mut Cx<'_, Self>) {
-        let (now, wait) = (cx.now(), self.limits.batch_wait);
-        let due = self.jobs.iter().filter(|(_, job)| job.is_due(now, wait));
-        let keys: Vec<Key> = due.map(|(key, _)| *key).collect();
-        for key in keys {
+        let now = cx.now();
+        let due: Vec<(Key, Time)> =
+            self.jobs.iter().filter_map(|(key, job)| Some((*key, job.due(now, &self.limits)?))).collect();
+        let soon = |(_, at): &(Key, Time)| *at > now && at.since(now) <= self.limits.sign_every;
+        // Later ones are seen when something else happens, or at the next tick.
+        if let Some((_, at)) = due.iter().filter(|due| soon(due)).min_by_key(|(_, at)| *at)
+            && !std::mem::replace(&mut self.signing, true)
+        {
+            cx.after(at.since(now), In::Sign);
+        }
+        for (key, _) in due.into_iter().filter(|(_, at)| *at <= now) {
             let (peer, name) = key;
             let Some(job) = self.jobs.get_mut(&key) else { continue };
+            job.signed = Some(now);
             let rest = job.done.split_off(job.done.len().min(BATCH_MAX));
             let done = std::mem::replace(&mut job.done, rest);
             done.iter().for_each(|(lease, ..)| drop(job.leases.remove(lease)));
