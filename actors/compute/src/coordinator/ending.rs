@@ -68,6 +68,9 @@ impl Job {
         match saved {
             Saved::Batch(batch) => {
                 let places: Vec<Place> = batch.claims.iter().map(|claim| claim.place).collect();
+                for place in &places {
+                    self.restored_claims.entry(*place).or_default().push(self.batches.len());
+                }
                 self.batches.push(batch);
                 places.into_iter().for_each(|place| self.replay(place, env));
             }
@@ -120,7 +123,9 @@ impl Job {
         let hash = Hash::of(&bytes);
         let banned = |host: &Host| host.state == State::Banned;
         let mut votes: Vec<Vote> = Vec::new();
-        for batch in self.batches.iter().filter(|batch| !self.hosts.get(&batch.host).is_some_and(banned)) {
+        let known = self.restored_claims.get(&place).into_iter().flatten();
+        let batches = known.filter_map(|at| self.batches.get(*at));
+        for batch in batches.filter(|batch| !self.hosts.get(&batch.host).is_some_and(banned)) {
             for claim in batch.claims.iter().filter(|claim| claim.place == place) {
                 let new = votes.iter().all(|vote| vote.host != batch.host);
                 if new && claim.receipt.output == Ok(hash) {

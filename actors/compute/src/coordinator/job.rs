@@ -65,6 +65,8 @@ pub struct Job {
     pub deciding: BTreeSet<Place>,
     /// Every batch of which a claim was used.
     pub batches: Vec<Batch>,
+    /// Which of them an earlier run of this job has saved, by task.
+    pub restored_claims: BTreeMap<Place, Vec<usize>>,
     /// Outputs that an earlier run of this job has accepted.
     pub saved: BTreeMap<Place, Bytes>,
     /// What came back while the job waited.
@@ -116,6 +118,7 @@ impl Job {
             early: BTreeMap::new(),
             deciding: BTreeSet::new(),
             batches: Vec::new(),
+            restored_claims: BTreeMap::new(),
             saved: BTreeMap::new(),
             restored: Vec::new(),
             spares: VecDeque::new(),
