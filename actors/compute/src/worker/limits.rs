@@ -24,6 +24,10 @@ pub struct Limits {
     pub batch_wait: Duration,
     /// How often a coordinator hears of its leases.
     pub alive_every: Duration,
+    /// Stored inputs that are read at once.
+    pub reads_max: usize,
+    /// Bytes of them, all together; one is always allowed.
+    pub reading_bytes_max: usize,
     /// A part of a module that has not come after this time is asked for again.
     pub part_timeout: Duration,
 }
@@ -40,6 +44,8 @@ impl Default for Limits {
             wall_max: Some(Duration::from_secs(3600)),
             batch_wait: Duration::from_millis(250),
             alive_every: Duration::from_secs(5),
+            reads_max: 8,
+            reading_bytes_max: 64 << 20,
             part_timeout: Duration::from_secs(10),
         }
     }
