@@ -1,10 +1,12 @@
 //! What a job costs over several nodes, beside what its module costs.
 //!
-//! `cargo bench --bench jobs [-- words|tasks|first]`. Five nodes on loopback share this machine.
+//! `cargo bench --bench jobs [-- words|tasks|stored|first]`. Five nodes on loopback share this machine.
 //!
 //! - **words**: CPU of all nodes for a word count over `PANGEA_BENCH_MEGABYTES` (1000) of text, against the CPU that the
 //!   same module takes in this process, plus that of sending the text once between two network drivers. Bar: 1.3.
 //! - **tasks**: wall time of a job of `PANGEA_BENCH_TASKS` (10000) tasks that do nothing, per task, with audits. Bar: 1 ms.
+//! - **stored**: CPU of the owner's node for a job over a stored object of `PANGEA_BENCH_STORED_MEGABYTES` (200) that goes
+//!   through it, against the same job whose tasks read their parts themselves. Bar: a third.
 //! - **first**: from submission to the result of a job of one small task, p50 of 20. Bar: 50 ms.
 //!
 //! `PANGEA_BENCH_MODULE` names a module to count words with; without it, the one that comes with the sources.
@@ -77,6 +79,9 @@ fn main() {
         }
         if wants("tasks") {
             tasks(&cluster, dir, &mut bars);
+        }
+        if wants("stored") {
+            stored(&cluster, dir, &mut bars);
         }
         if wants("words") {
             words(&cluster, dir, &mut bars);
@@ -156,6 +161,38 @@ fn tasks(cluster: &Cluster, dir: &Path, bars: &mut Bars) {
         progress["retried"]
     );
     bars.at_most("an empty task, audits included", wall * 1e3 / count as f64, 1.0, "ms");
+    println!();
+}
+
+fn stored(cluster: &Cluster, dir: &Path, bars: &mut Bars) {
+    let megabytes = number("PANGEA_BENCH_STORED_MEGABYTES", 200);
+    let (module, input) = (dir.join("nothing.wat"), dir.join("object"));
+    write_text(&input, megabytes * 1_000_000);
+    // Another node than the owner of the job stores it.
+    let told = cluster.run(1, &["put", "--json", input.to_str().unwrap()]).unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    let ticket = told["ticket"].as_str().unwrap();
+    let owner = || cpu_of(cluster.pid(0).unwrap());
+    let cost = |how: &str, map: &str| {
+        let (before, all, began) = (owner(), cpu(cluster), Instant::now());
+        let told = run(cluster, &[module.to_str().unwrap(), ticket, "--map", map]);
+        let (used, all, wall) = (owner() - before, cpu(cluster) - all, began.elapsed().as_secs_f64());
+        let progress = &told["progress"];
+        let size = |bytes: &serde_json::Value| bytes.as_f64().unwrap() / 1e6;
+        println!(
+            "{megabytes} MB {how}: {used:.2} CPU-s of the owner's node, {all:.2} of all, {wall:.2} s; {} tasks, {} results, \
+             {:.0} MB read in place, {:.0} MB from own disks",
+            progress["total"],
+            progress["executions"],
+            size(&progress["read_bytes"]),
+            size(&progress["own_bytes"])
+        );
+        used
+    };
+    // Not quite 4 MiB: not whole stripes.
+    let through = cost("through the owner", "bytes:4194303");
+    let in_place = cost("read in place", "stripes:4");
+    bars.at_most("CPU of the owner's node, read in place / through it", in_place / through, 1.0 / 3.0, "x");
     println!();
 }
 

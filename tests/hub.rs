@@ -48,7 +48,7 @@ struct World {
     uploads: mpsc::UnboundedReceiver<upload::In>,
     peers: mpsc::UnboundedReceiver<peers::In>,
     network: mpsc::UnboundedReceiver<Command>,
-    _downloads: mpsc::UnboundedReceiver<download::In>,
+    downloads: mpsc::UnboundedReceiver<download::In>,
     /// Makes the mailbox of CES full.
     full: Arc<AtomicBool>,
     files: FilesHandle,
@@ -100,7 +100,7 @@ impl World {
         let (to_hub, inbox) = mpsc::channel(64);
         tokio::spawn(Hub::run(about, actors, network_port, files.clone(), store, asked, inbox));
         let node = NodeHandle::new(requests.clone());
-        Self { node, requests, to_hub, ces, uploads, peers, network, _downloads: downloads, full, files, _dir: dir }
+        Self { node, requests, to_hub, ces, uploads, peers, network, downloads, full, files, _dir: dir }
     }
 
     async fn put(&self) -> Job {
@@ -160,6 +160,25 @@ fn jobs_of_an_actor_that_was_restarted_fail_and_those_of_others_go_on() {
         world.to_hub.send(HubIn::Restarted { actor: wiring::CES }).await.unwrap();
         failure(&mut get).await;
         cancelled(&mut world.uploads, put.id).await;
+    });
+}
+
+#[test]
+fn who_waits_for_a_survey_hears_what_came_of_it() {
+    run(async |mut world| {
+        let survey = |world: &World| {
+            let node = world.node.clone();
+            tokio::spawn(async move { node.survey(Cid(Hash([1; 32])), Vec::new(), Duration::from_secs(60)).await })
+        };
+        let failed = survey(&world);
+        let Some(download::In::Survey { job, .. }) = world.downloads.recv().await else { panic!("no survey") };
+        let error = JobError::new(ErrorKind::NotFound, "nobody has it");
+        world.to_hub.send(HubIn::Job(JobEvent::Failed { job, error: error.clone() })).await.unwrap();
+        assert_eq!(failed.await.unwrap().unwrap_err(), error);
+        let lost = survey(&world);
+        assert!(matches!(world.downloads.recv().await, Some(download::In::Survey { .. })));
+        world.to_hub.send(HubIn::Restarted { actor: wiring::DOWNLOADS }).await.unwrap();
+        assert!(lost.await.unwrap().unwrap_err().message.contains("no answer"));
     });
 }
 

@@ -179,6 +179,7 @@ struct Source {
   union {
     path @0 :Data;          # a file or directory of this machine, absolute: the bytes of the operating system
     stream @1 :Text;        # a stream that is fed to `PutStarted.feed`; the name to store it under, may be empty
+    ticket @2 :Text;        # the content of a stored object: for computations only
   }
 }
 
@@ -318,8 +319,9 @@ interface Computations {
   # when its client is gone, and in the next life of the node, unless its input was still being fed. It is named by 12
   # hexadecimal digits; calls take any unique beginning of them.
 
-  run @0 (module :Module, input :Source, terms :Terms) -> (answer :Answer(ComputationStarted));
-  # Begins one.
+  run @0 (module :Module, input :Source, terms :Terms, timeoutMs :UInt64 = 60000) -> (answer :Answer(ComputationStarted));
+  # Begins one. Of a stored object only the manifest is read now, if chunks are whole stripes of it: whoever runs a task
+  # reads its part. That fails if nothing moves for the time given. Other objects are fed like a stream.
 
   list @1 () -> (answer :Answer(List(Computation)));
   # All that are kept, the newest first.
@@ -380,7 +382,7 @@ struct Terms {
 
 struct ComputationStarted {
   computation @0 :Computation;
-  feed @1 :ByteSink;        # null unless the input is a stream; dropped without `end` it ends the computation
+  feed @1 :ByteSink;        # null unless the input is to be fed; dropped without `end` it ends the computation
 }
 
 enum ComputationState {
@@ -431,6 +433,8 @@ struct ComputationProgress {
   busyHosts @11 :UInt32;    # hosts that are full
   busyWaiting @12 :UInt32;  # tasks that wait at the one of them that has fewest
   etaMs @13 :UInt64 = 0xffffffffffffffff; # until the end of the stage; all ones if unknown
+  readBytes @14 :UInt64;    # of inputs that hosts read from stored objects themselves, checks included
+  ownBytes @15 :UInt64;     # of these, from their own disks, as they say
 }
 
 struct Installed {

@@ -33,6 +33,11 @@ impl Writer {
         self
     }
 
+    /// The head of a byte string: that many bytes follow.
+    pub fn bytes_head(&mut self, len: u64) -> &mut Self {
+        self.head(BYTES, len)
+    }
+
     /// A text.
     pub fn text(&mut self, text: &str) -> &mut Self {
         self.head(TEXT, text.len() as u64).0.put_slice(text.as_bytes());

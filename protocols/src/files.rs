@@ -52,6 +52,20 @@ pub enum Command {
     Close { job: JobId },
 }
 
+impl Command {
+    /// Which job.
+    pub fn job(&self) -> JobId {
+        match self {
+            Self::OpenSource { job, .. }
+            | Self::Read { job, .. }
+            | Self::OpenSink { job, .. }
+            | Self::Write { job, .. }
+            | Self::Finish { job }
+            | Self::Close { job } => *job,
+        }
+    }
+}
+
 /// How a sink divides the stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Layout {

@@ -11,6 +11,7 @@
 //! | [`receipt`] | what a holder signs when a shard is durable |
 //! | [`receipt_job`] | what hosts sign for when they compute, and the receipt of a whole job |
 //! | [`manifest`] | how an object is described: stripes, tree, signature |
+//! | [`stored`] | the input of a task that lies in a stored object, and keys of single frames |
 //! | [`ticket`] | `pangea:<cid>#k=<key>`, what a user hands to another |
 //! | [`job`] | what the user hears of a put, a get, a remove |
 //! | [`task`] | what a sandboxed task is given, what it may use, how it ended |
@@ -36,6 +37,7 @@ pub mod net;
 pub mod peers;
 pub mod receipt;
 pub mod receipt_job;
+pub mod stored;
 pub mod task;
 pub mod ticket;
 pub mod time;

@@ -9,6 +9,9 @@
 //! job runs, and the receipt reveals it: a third party can check that every leaf that was drawn has been confirmed.
 //! A host that gives `b` wrong results, each drawn with probability `s`, is caught with P = 1 − (1 − s)^b.
 //!
+//! The hash of an input that the host has read from a stored object itself is one over the CID, the range of plaintext and
+//! the place ([`crate::stored::StoredInput::hash`]): the owner has not read the bytes, and the CID commits to them.
+//!
 //! Not here: who runs what (`actors/compute`).
 
 use crate::{

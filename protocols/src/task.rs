@@ -196,7 +196,7 @@ pub struct Receipt {
     pub pass_version: u32,
     /// BLAKE3 of the module, before the pass.
     pub module: Hash,
-    /// BLAKE3 of the input; see [`input_hash`].
+    /// BLAKE3 of the input; see [`input_hash`]. Of one that lies in a stored object, [`crate::stored::StoredInput::hash`].
     pub input: Hash,
     /// BLAKE3 of the output, or why there is none.
     pub output: Result<Hash, Trap>,

@@ -10,6 +10,7 @@ use pangea_protocols::{
     merkle::{RangeProof, StripeProof, StripeTree},
     receipt::Receipt,
     receipt_job::{Batch, Claim, JobReceipt, Place, Stage, Terms, Verification},
+    stored::{FrameKey, StoredInput},
     task::{self, Limits},
     ticket::{ReadKey, Ticket},
     wire::{
@@ -73,6 +74,18 @@ fn claim() -> Claim {
     Claim { place: Place { stage: Stage::Execute, index: 0 }, receipt }
 }
 
+fn stored_input() -> StoredInput {
+    let address: Address = "/ip4/192.0.2.1/udp/4411/quic-v1".parse().unwrap();
+    StoredInput {
+        cid: Cid(Hash::of(b"root block")),
+        hints: vec![(peer(), address)],
+        first: 3,
+        len: 1_500_000,
+        keys: vec![FrameKey([3; 32]), FrameKey([4; 32])],
+        head: b"head".to_vec(),
+    }
+}
+
 fn compute() -> Vec<(&'static str, Compute, &'static [u8])> {
     let (job, place) = (terms().name(), claim().place);
     let module = Hash::of(b"module");
@@ -104,6 +117,8 @@ fn compute() -> Vec<(&'static str, Compute, &'static [u8])> {
         ("Failed", Compute::Failed { job, lease: 7, reason: compute::Failure::Crashed }, b""),
         ("Cancel", Compute::Cancel { job, leases: vec![7] }, b""),
         ("Log", Compute::Log { job, place }, b"2 hello\n"),
+        ("AssignStored", Compute::AssignStored { job, lease: 7, place, input: Box::new(stored_input()) }, b""),
+        ("Read", Compute::Read { job, place, own_bytes: 1 << 20, took_ms: 40 }, b""),
     ]
 }
 

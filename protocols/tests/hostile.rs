@@ -5,14 +5,15 @@
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use pangea_protocols::{
-    Hash, PeerId, ShardId,
+    Address, Cid, Hash, PeerId, ShardId,
     codec::{self, Limit},
-    manifest::{self, Codec, Content, Erasure, Node, RootBody, StripeRecord},
+    manifest::{self, Codec, Content, Erasure, FRAME_BYTES, Node, RootBody, StripeRecord},
     merkle::{GROUP_BYTES, ProofError, RangeProof, StripeTree, verify},
     receipt::Receipt,
     receipt_job::{BATCH_MAX, Batch, Claim, JobReceipt, Place, ReceiptError, Stage, Terms, Verification, is_drawn},
+    stored::{FRAMES_MAX, FrameKey, HEAD_BYTES_MAX, StoredInput},
     task::{self, Limits},
-    ticket::Ticket,
+    ticket::{HINTS_MAX, Ticket},
     wire::{
         BODY_BYTES_MAX, Frame, Message, PRELUDE_BYTES, Prelude, WireError,
         compute::{Compute, DATA_PARTS_MAX, LEASES_MAX, MODULE_PARTS_MAX, PART_BYTES},
@@ -215,7 +216,25 @@ fn compute_messages_with_too_much_in_them_are_neither_sent_nor_accepted() {
         lease_secs: 1,
         depth: 0,
     };
+    let frame = FRAME_BYTES as u32;
+    let stored = |frames: u32, len| {
+        let keys = vec![FrameKey([1; 32]); frames as usize];
+        let head = vec![0; HEAD_BYTES_MAX];
+        StoredInput { cid: Cid(Hash::default()), hints: Vec::new(), first: 0, len, keys, head }
+    };
+    let read = |input: StoredInput| Compute::AssignStored { job, lease: 1, place, input: Box::new(input) };
+    let last = FRAMES_MAX as u32;
+    let address: Address = "/ip4/192.0.2.1/udp/4411/quic-v1".parse().unwrap();
     let table = [
+        (true, read(stored(last, last * frame))),
+        (true, read(stored(last, (last - 1) * frame + 1))),
+        (false, read(stored(last, (last - 1) * frame))),
+        (false, read(stored(last + 1, (last + 1) * frame))),
+        (false, read(stored(1, frame + 1))),
+        (false, read(stored(0, 0))),
+        (false, read(StoredInput { first: u64::MAX, ..stored(1, 1) })),
+        (false, read(StoredInput { head: vec![0; HEAD_BYTES_MAX + 1], ..stored(1, 1) })),
+        (false, read(StoredInput { hints: vec![(host(1).1, address); HINTS_MAX + 1], ..stored(1, 1) })),
         (true, offer(u64::from(MODULE_PARTS_MAX) * PART_BYTES as u64)),
         (false, offer(u64::from(MODULE_PARTS_MAX) * PART_BYTES as u64 + 1)),
         (false, Compute::ModuleGet { job, part: MODULE_PARTS_MAX }),
@@ -239,6 +258,30 @@ fn compute_messages_with_too_much_in_them_are_neither_sent_nor_accepted() {
         assert_eq!(Message::read(&prelude, &header).is_ok(), fits, "{message:?}");
         assert_eq!(Frame::bare(Message::Compute(message)).head().is_ok(), fits);
     }
+}
+
+#[test]
+fn the_hash_of_a_stored_input_names_what_is_read_and_not_how() {
+    let input = StoredInput {
+        cid: Cid(Hash::of(b"root")),
+        hints: Vec::new(),
+        first: 3,
+        len: 5,
+        keys: vec![FrameKey([1; 32])],
+        head: vec![1],
+    };
+    let address: Address = "/ip4/192.0.2.1/udp/4411/quic-v1".parse().unwrap();
+    let same = StoredInput { hints: vec![(host(1).1, address)], keys: vec![FrameKey([2; 32])], ..input.clone() };
+    assert_eq!(same.hash(), input.hash());
+    for other in [
+        StoredInput { cid: Cid(Hash::of(b"other")), ..input.clone() },
+        StoredInput { first: 4, ..input.clone() },
+        StoredInput { len: 6, ..input.clone() },
+        StoredInput { head: vec![2], ..input.clone() },
+    ] {
+        assert_ne!(other.hash(), input.hash(), "{other:?}");
+    }
+    assert!(!format!("{input:?}").contains('1'.to_string().repeat(2).as_str()), "no key is shown");
 }
 
 #[test]

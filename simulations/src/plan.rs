@@ -230,6 +230,8 @@ pub enum Do {
         merge: bool,
         checked: Checked,
     },
+    /// Compute over what the put `of` stored, so many MiB a chunk; whoever runs a task reads its part.
+    ComputeStored { of: u32, stripes: u32, merge: bool, checked: Checked },
 }
 
 /// How the results of a computation are checked.

@@ -134,7 +134,7 @@ fn mend(plan: &mut Plan, before: &Plan) {
     let kept: BTreeSet<u32> = plan.operations.iter().map(|operation| operation.id).collect();
     plan.operations.retain(|operation| match operation.what {
         Do::Put { .. } | Do::Compute { .. } => true,
-        Do::Get { of, .. } | Do::Remove { of } | Do::Cancel { of } => kept.contains(&of),
+        Do::Get { of, .. } | Do::Remove { of } | Do::Cancel { of } | Do::ComputeStored { of, .. } => kept.contains(&of),
     });
     for fault in &mut plan.faults {
         fault.act.groups_mut().into_iter().for_each(|group| group.retain(|node| nodes.contains(node)));

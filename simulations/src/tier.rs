@@ -114,7 +114,7 @@ pub fn ask(actors: &Actors, job: JobId, ask: Ask) -> bool {
         }
         Ask::Get { cid, key, only, path, hints, timeout } => {
             let sink = Sink::Path { path, overwrite: true };
-            actors.ces.send(ces::In::Decode { job, key, only, sink }).is_ok()
+            actors.ces.send(ces::In::Decode { job, key: ces::Key::Read(key), only, sink }).is_ok()
                 && actors.downloads.send(download::In::Open { job, cid, hints, timeout }).is_ok()
         }
         Ask::Remove { cid, hints } => actors.downloads.send(download::In::Remove { job, cid, hints }).is_ok(),

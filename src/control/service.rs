@@ -138,6 +138,9 @@ fn read_put(params: &control::PutParams) -> Result<(Put, bool), DecodeError> {
     let options = params.get_options()?;
     let source = match params.get_source()?.which()? {
         Which::Path(path) => Source::Path(decode::path(path?)?),
+        Which::Ticket(_) => {
+            return Err(DecodeError::Field("a ticket cannot be stored: it names what is stored already"));
+        }
         Which::Stream(name) => Source::Stream { name: name?.to_str()?.to_owned() },
     };
     let (redundancy, profile, lease) = decode::put_options(options)?;
@@ -302,7 +305,7 @@ impl control::Server for Service {
         _: control::ComputationsParams,
         mut to: control::ComputationsResults,
     ) -> capnp::Result<()> {
-        let service = computations::Service(self.computations.clone());
+        let service = computations::Service { node: self.node.clone(), jobs: self.computations.clone() };
         respond(to.get().init_answer(), Ok(service), |mut answer, service| {
             answer.set_ok(capnp_rpc::new_client::<schema::computations::Client, _>(service))
         })

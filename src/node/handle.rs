@@ -4,6 +4,7 @@
 //! hub (`node::hub`) owns the job table and talks to the actors.
 
 use super::extensions::ExtensionsHandle;
+use crate::drivers::jobs::stored::Survey;
 use bytes::Bytes;
 use pangea_ces::api::{Profile, Selection};
 use pangea_protocols::{
@@ -92,18 +93,57 @@ pub struct Status {
 pub enum Request {
     Status(oneshot::Sender<Status>),
     Peers(oneshot::Sender<Vec<pangea_peers::api::View>>),
-    AddPeer { peer: PeerId, addresses: Vec<Address> },
-    Ban { peer: PeerId, reason: String },
-    Unban { peer: PeerId },
-    Put { put: Put, reply: oneshot::Sender<Result<Job, JobError>> },
-    Get { get: Get, reply: oneshot::Sender<Result<Job, JobError>> },
-    Remove { cid: Cid, forget: bool, reply: oneshot::Sender<Result<Job, JobError>> },
-    Cancel { job: JobId },
-    Feed { job: JobId, bytes: Option<Bytes>, reply: oneshot::Sender<Result<(), JobError>> },
-    Drain { job: JobId, reply: oneshot::Sender<Result<Option<Bytes>, JobError>> },
+    AddPeer {
+        peer: PeerId,
+        addresses: Vec<Address>,
+    },
+    Ban {
+        peer: PeerId,
+        reason: String,
+    },
+    Unban {
+        peer: PeerId,
+    },
+    Put {
+        put: Put,
+        reply: oneshot::Sender<Result<Job, JobError>>,
+    },
+    Get {
+        get: Get,
+        reply: oneshot::Sender<Result<Job, JobError>>,
+    },
+    Remove {
+        cid: Cid,
+        forget: bool,
+        reply: oneshot::Sender<Result<Job, JobError>>,
+    },
+    Survey {
+        cid: Cid,
+        hints: Vec<(PeerId, Address)>,
+        timeout: Duration,
+        reply: oneshot::Sender<Result<Survey, JobError>>,
+    },
+    Cancel {
+        job: JobId,
+    },
+    Feed {
+        job: JobId,
+        bytes: Option<Bytes>,
+        reply: oneshot::Sender<Result<(), JobError>>,
+    },
+    Drain {
+        job: JobId,
+        reply: oneshot::Sender<Result<Option<Bytes>, JobError>>,
+    },
     List(oneshot::Sender<Result<Vec<Stored>, JobError>>),
-    Find { name: String, reply: oneshot::Sender<Result<Stored, JobError>> },
-    Ticket { cid: Cid, reply: oneshot::Sender<Result<Ticket, JobError>> },
+    Find {
+        name: String,
+        reply: oneshot::Sender<Result<Stored, JobError>>,
+    },
+    Ticket {
+        cid: Cid,
+        reply: oneshot::Sender<Result<Ticket, JobError>>,
+    },
     Metrics(oneshot::Sender<String>),
     Shutdown,
 }
@@ -197,6 +237,11 @@ impl NodeHandle {
     /// With `forget`, it leaves the catalog even if holders cannot be reached.
     pub async fn remove(&self, cid: Cid, forget: bool) -> Result<Job, JobError> {
         self.ask(|reply| Request::Remove { cid, forget, reply }).await?
+    }
+
+    /// Reads the manifest of an object, and nothing else of it. It fails if nothing moves for so long.
+    pub async fn survey(&self, cid: Cid, hints: Vec<(PeerId, Address)>, timeout: Duration) -> Result<Survey, JobError> {
+        self.ask(|reply| Request::Survey { cid, hints, timeout, reply }).await?
     }
 
     /// Cancels a job; it ends with `Failed(Interrupted)`.

@@ -7,7 +7,10 @@ use super::{
     handle::{Get, JOB_EVENTS_MAX, Job, News, Put, Request, Status},
     wiring::{self, Actors},
 };
-use crate::{drivers::files::FilesHandle, store::StoreThread};
+use crate::{
+    drivers::{files::FilesHandle, jobs::stored::Survey},
+    store::StoreThread,
+};
 use pangea_ces::api as ces;
 use pangea_chunks::api as chunks;
 use pangea_kernel::{Port, Rejected};
@@ -15,7 +18,7 @@ use pangea_peers::{api as peers, record::Record};
 use pangea_protocols::{
     Address, Cid, JobId, PeerId,
     job::{ErrorKind, JobError, JobEvent, Outcome, Stored},
-    manifest::DirectoryIndex,
+    manifest::{DirectoryIndex, RootBody},
     net,
     ticket::{HINTS_MAX, Ticket},
 };
@@ -36,6 +39,8 @@ const QUESTIONS_MAX: usize = 256;
 const ROUND: Duration = Duration::from_secs(1);
 /// … and how many rounds a question waits before its asker hears that there is no answer.
 const QUESTION_ROUNDS: u64 = 5;
+/// What is told if an actor's mailbox is full.
+const OVERLOADED: &str = "the node is overloaded: try again in a moment";
 /// Hints that a ticket gets, so that its QR code stays readable.
 const TICKET_HINTS: usize = 2;
 
@@ -46,6 +51,8 @@ pub enum HubIn {
     Job(JobEvent),
     /// A directory's index.
     Index { job: JobId, index: DirectoryIndex },
+    /// The manifest of an object that was surveyed.
+    Surveyed { job: JobId, root: Box<RootBody>, placement: Vec<u8> },
     /// Counters of a download.
     Tally { job: JobId, shards: u64, healed: u64, hedged: u64 },
     /// The chunk store's answer.
@@ -69,7 +76,7 @@ impl HubIn {
     pub fn may_be_lost(&self) -> bool {
         match self {
             Self::Job(event) => !matches!(event, JobEvent::Done { .. } | JobEvent::Failed { .. }),
-            Self::Index { .. } | Self::Restarted { .. } => false,
+            Self::Index { .. } | Self::Surveyed { .. } | Self::Restarted { .. } => false,
             _ => true,
         }
     }
@@ -121,6 +128,9 @@ enum Question {
     Ticket { stored: Box<Stored>, reply: oneshot::Sender<Result<Ticket, JobError>> },
 }
 
+/// Who waits for a survey.
+type Surveyor = oneshot::Sender<Result<Survey, JobError>>;
+
 /// See the module.
 pub struct Hub {
     about: About,
@@ -131,6 +141,7 @@ pub struct Hub {
     /// Sends to this hub, for tasks that return later.
     later: mpsc::Sender<Later>,
     jobs: BTreeMap<JobId, Entry>,
+    surveys: BTreeMap<JobId, Surveyor>,
     /// With the round in which each was asked.
     questions: BTreeMap<u64, (u64, Question)>,
     /// Ended jobs that an actor could not be told of, because its mailbox was full.
@@ -166,6 +177,7 @@ impl Hub {
             store,
             later,
             jobs: BTreeMap::new(),
+            surveys: BTreeMap::new(),
             questions: BTreeMap::new(),
             unreleased: BTreeSet::new(),
             round: 0,
@@ -242,6 +254,7 @@ impl Hub {
                 let started = self.on_remove(cid, forget);
                 self.on_started(reply, started);
             }
+            Request::Survey { cid, hints, timeout, reply } => self.on_survey(cid, hints, timeout, reply),
             Request::Cancel { job } => self.on_cancel(job),
             Request::Feed { job, bytes, reply } => {
                 let files = self.files.clone();
@@ -326,7 +339,7 @@ impl Hub {
     fn on_get(&mut self, get: Get) -> Result<Job, JobError> {
         let job = self.admit(Purpose::Get)?;
         let Get { ticket, only, sink, timeout } = get;
-        let decode = ces::In::Decode { job: job.id, key: ticket.key.clone(), only, sink };
+        let decode = ces::In::Decode { job: job.id, key: ces::Key::Read(ticket.key.clone()), only, sink };
         let open = download::In::Open { job: job.id, cid: ticket.cid, hints: ticket.hints.clone(), timeout };
         self.begin(job, |actors| actors.ces.send(decode).is_ok() && actors.downloads.send(open).is_ok())
     }
@@ -337,12 +350,30 @@ impl Hub {
         self.begin(job, |actors| actors.downloads.send(message).is_ok())
     }
 
-    /// Enters a job into the table.
-    fn admit(&mut self, purpose: Purpose) -> Result<Job, JobError> {
-        if self.jobs.len() >= JOBS_MAX {
+    fn on_survey(&mut self, cid: Cid, hints: Vec<(PeerId, Address)>, timeout: Duration, reply: Surveyor) {
+        if let Err(error) = self.check_room() {
+            let _ = reply.send(Err(error));
+            return;
+        }
+        let job = JobId(self.next_number());
+        if self.actors.downloads.send(download::In::Survey { job, cid, hints, timeout }).is_ok() {
+            self.surveys.insert(job, reply);
+        } else {
+            let _ = reply.send(Err(JobError::new(ErrorKind::Failed, OVERLOADED)));
+        }
+    }
+
+    fn check_room(&self) -> Result<(), JobError> {
+        if self.jobs.len() + self.surveys.len() >= JOBS_MAX {
             let message = format!("{JOBS_MAX} jobs are running already: wait for one to end");
             return Err(JobError::new(ErrorKind::Failed, message));
         }
+        Ok(())
+    }
+
+    /// Enters a job into the table.
+    fn admit(&mut self, purpose: Purpose) -> Result<Job, JobError> {
+        self.check_room()?;
         let id = JobId(self.next_number());
         let (news, receiver) = mpsc::channel(JOB_EVENTS_MAX);
         self.jobs.insert(id, Entry { purpose, news, shards: 0, healed: 0, hedged: 0 });
@@ -355,7 +386,7 @@ impl Hub {
         }
         self.jobs.remove(&job.id);
         self.release(job.id);
-        Err(JobError::new(ErrorKind::Failed, "the node is overloaded: try again in a moment"))
+        Err(JobError::new(ErrorKind::Failed, OVERLOADED))
     }
 
     fn on_cancel(&mut self, job: JobId) {
@@ -373,6 +404,11 @@ impl Hub {
             HubIn::Index { job, index } => {
                 if let Some(entry) = self.jobs.get(&job) {
                     must_send(&entry.news, News::Index(index));
+                }
+            }
+            HubIn::Surveyed { job, root, placement } => {
+                if let Some(reply) = self.surveys.remove(&job) {
+                    let _ = reply.send(Ok(Survey { root: *root, placement }));
                 }
             }
             HubIn::Tally { job, shards, healed, hedged } => {
@@ -408,6 +444,10 @@ impl Hub {
                  node's log and the newest file in its `flights` directory tell why"
             );
             self.on_failed(job, JobError::new(ErrorKind::Failed, message));
+        }
+        if actor == wiring::DOWNLOADS {
+            // Who waits for a survey hears that there is no answer.
+            self.surveys.clear();
         }
         if actor == wiring::PEERS {
             let (store, peers, network) = (self.store.clone(), self.actors.peers.clone(), self.network.clone());
@@ -453,6 +493,12 @@ impl Hub {
     }
 
     fn on_job(&mut self, mut event: JobEvent) {
+        if let JobEvent::Failed { job, error } = &event
+            && let Some(reply) = self.surveys.remove(job)
+        {
+            let _ = reply.send(Err(error.clone()));
+            return;
+        }
         let Some(entry) = self.jobs.get(&event.job()) else { return };
         let progress = match &mut event {
             JobEvent::Progress { progress, .. } | JobEvent::Done { outcome: Outcome::Got { progress, .. }, .. } => {

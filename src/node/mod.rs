@@ -438,7 +438,7 @@ impl Cores for Recipe {
     }
 
     fn downloads(&self) -> Downloader {
-        Downloader::new()
+        Downloader::new(self.identity.peer())
     }
 
     fn coordinator(&self) -> Coordinator {

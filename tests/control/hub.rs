@@ -192,6 +192,9 @@ impl Inside {
                 self.end(job.id, JobEvent::Done { job: job.id, outcome });
                 reply.send(Ok(job)).ok();
             }
+            Request::Survey { reply, .. } => {
+                reply.send(Err(JobError::new(ErrorKind::NotFound, "nobody has it"))).ok();
+            }
             Request::Cancel { job } => {
                 self.cancelled.send(job).ok();
                 let error = JobError::new(ErrorKind::Interrupted, "cancelled");

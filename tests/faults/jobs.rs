@@ -10,7 +10,7 @@ use pangea_compute::{
 use pangea_protocols::receipt_job::{Place, Stage};
 use rustix::process::Signal;
 use serde_json::Value;
-use std::{fs, ops::Range, path::Path};
+use std::{fs, ops::Range, os::unix::fs::PermissionsExt, path::Path};
 
 /// Returns its input, after a loop of so many rounds.
 fn echo(rounds: u64) -> String {
@@ -152,6 +152,57 @@ fn a_job_outlives_the_crash_of_its_owner_and_of_a_worker() {
     assert_eq!(swarm.cli(0, &["job", "result", &job]).ok().out, expected);
     swarm.cli(0, &["job", "receipt", &job, "--output", "receipt"]).ok();
     swarm.cli(0, &["job", "verify", "receipt"]).ok();
+}
+
+#[test]
+fn a_job_over_a_stored_object_is_read_where_it_lies_whatever_holder_or_owner_is_lost() {
+    let mut swarm = Swarm::of(6);
+    let dir = swarm.dir.path().to_owned();
+    let input = noise("stored", (9 << 20) + 12_345);
+    write(&dir, "data", &input);
+    for (module, rounds) in [("echo.wat", 1), ("again.wat", 2), ("slow.wat", ROUNDS)] {
+        write(&dir, module, echo(rounds));
+    }
+    let stored = swarm.put(1, &dir.join("data"), &[]);
+    let ticket = stored["ticket"].as_str().unwrap().to_owned();
+    let expected = |chunk| echoed(&input, Cut::Bytes(chunk)).concat();
+    let run = |swarm: &Swarm, words: &[&str]| swarm.cli(0, &[&["job", "run"], words].concat());
+    assert!(run(&swarm, &["echo.wat", "data", "--map", "stripes"]).ok().out == expected(1 << 20));
+
+    let told = run(&swarm, &["echo.wat", &ticket, "--map", "stripes", "--output", "out", "--json"]).ok().json();
+    assert!(fs::read(dir.join("out")).unwrap() == expected(1 << 20), "the same as with the file");
+    let (bytes, progress) = (input.len() as u64, &told["progress"]);
+    assert_eq!((told["input_bytes"].as_u64(), told["chunks"].as_u64()), (Some(bytes), Some(10)), "{told}");
+    let read = progress["read_bytes"].as_u64().unwrap();
+    assert!(read >= bytes && (1..read).contains(&progress["own_bytes"].as_u64().unwrap()), "{told}");
+    swarm.cli(0, &["job", "receipt", &name(&told), "--output", "receipt"]).ok();
+    swarm.cli(0, &["job", "verify", "receipt", "--module", "echo.wat", "--output", "out"]).ok();
+    assert!(swarm.cli(0, &["job", "show", &name(&told)]).ok().text().contains("read by the nodes themselves"));
+
+    // What is not cut into whole stripes goes through the owner, and so does a directory.
+    let told = run(&swarm, &["echo.wat", &ticket, "--map", "bytes:1000000", "--output", "out", "--json"]).ok().json();
+    assert!(fs::read(dir.join("out")).unwrap() == expected(1_000_000) && told["progress"]["read_bytes"] == 0);
+
+    let lost = swarm.holders(&stored).into_iter().find(|number| *number > 1).unwrap();
+    swarm.cluster.kill(lost);
+    assert!(run(&swarm, &["again.wat", &ticket, "--map", "stripes:2"]).ok().out == expected(2 << 20));
+
+    let terms = ["slow.wat", &ticket, "--map", "stripes", "--detach", "--json"];
+    let job = name(&run(&swarm, &terms).ok().json());
+    let done = |swarm: &Swarm| show(swarm, 0, &job)["progress"]["done"].as_u64().unwrap();
+    eventually("a task is done", || done(&swarm) >= 1);
+    let kept = swarm.home(0).join("jobs").join(&job).join("stored");
+    if let Ok(metadata) = kept.metadata() {
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "it has the read key");
+    }
+    swarm.cluster.kill(0);
+    swarm.cluster.restart(0).unwrap();
+    eventually("the job is done", || show(&swarm, 0, &job)["state"] == "done");
+    assert!(show(&swarm, 0, &job)["progress"]["restored"].as_u64().unwrap() >= 1);
+    assert!(swarm.cli(0, &["job", "result", &job]).ok().out == expected(1 << 20));
+    assert!(!kept.exists(), "nothing is left of the ticket");
+    let wrong = ticket.replacen("pangea:bafk", "pangea:bafa", 1);
+    assert!(!run(&swarm, &["echo.wat", &wrong, "--map", "stripes"]).status.success());
 }
 
 #[test]

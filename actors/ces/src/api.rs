@@ -8,6 +8,7 @@ use pangea_protocols::{
     job::JobEvent,
     manifest::{RootBody, StripeRecord},
     merkle::StripeProof,
+    stored::FrameKey,
     ticket::ReadKey,
 };
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ pub enum In {
     /// The uploader can take this many more stripes.
     Credit { job: JobId, stripes: u32 },
     /// Begin to decode: waits for `Root`. From the control API. `only` limits what is written.
-    Decode { job: JobId, key: ReadKey, only: Selection, sink: Sink },
+    Decode { job: JobId, key: Key, only: Selection, sink: Sink },
     /// The manifest of a job that is to be decoded. From the downloader.
     Root { job: JobId, root: RootBody },
     /// k or more verified shards of a stripe that was asked for with `Need`, in any order of stripes.
@@ -34,6 +35,16 @@ pub enum In {
     Files(files::Event),
     /// From the cpu driver.
     Worked(Done),
+}
+
+/// What opens an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Key {
+    /// All of it.
+    Read(ReadKey),
+    /// These frames, from `first` on, and nothing else: not even what the object is, so that a range of bytes is all that
+    /// can be asked for.
+    Frames { first: u64, keys: Vec<FrameKey> },
 }
 
 /// Which part of an object is wanted.

@@ -11,9 +11,9 @@
 //! may contain (`index`).
 
 use crate::{
-    api::{Out, Selection},
+    api::{Key, Out, Selection},
     ces::{Ces, Flow},
-    frame::FrameError,
+    frame::{FrameError, opening_key},
     index::{self, Selected},
     private,
     window::Window,
@@ -26,7 +26,7 @@ use pangea_protocols::{
     files::{self, Command, Layout, Sink},
     job::{ErrorKind, JobError, JobEvent, Outcome, Progress},
     manifest::{Content, FRAME_BYTES, Kind, Private, RootBody, StripeRecord},
-    ticket::ReadKey,
+    stored::FrameKey,
 };
 use std::{collections::VecDeque, ops::Range, path::PathBuf};
 
@@ -34,6 +34,7 @@ use std::{collections::VecDeque, ops::Range, path::PathBuf};
 pub const WRITES_MAX: usize = 4;
 
 const FRAME: u64 = FRAME_BYTES as u64;
+const PLAIN: Kind = Kind::File { executable: false, modified_unix: 0 };
 
 /// A decode job.
 pub(crate) struct Decoder {
@@ -46,7 +47,7 @@ pub(crate) struct Decoder {
 }
 
 struct Request {
-    key: ReadKey,
+    key: Key,
     only: Selection,
     sink: Sink,
 }
@@ -81,7 +82,7 @@ impl Decoder {
         self.request.is_some()
     }
 
-    pub(crate) fn on_decode(&mut self, cx: &mut Cx<'_, Ces>, key: ReadKey, only: Selection, sink: Sink) -> Flow {
+    pub(crate) fn on_decode(&mut self, cx: &mut Cx<'_, Ces>, key: Key, only: Selection, sink: Sink) -> Flow {
         if self.request.is_some() {
             tracing::warn!(job = self.job.0, "a job id was used twice; the second use is ignored");
             return Flow::Going;
@@ -101,7 +102,12 @@ impl Decoder {
     /// Opens the private part when both sides are there.
     fn begin(&mut self, cx: &mut Cx<'_, Ces>) -> Flow {
         let (Some(request), Some(root)) = (&self.request, &self.root) else { return Flow::Going };
-        let private = match private::open(&request.key, &root.object, &root.private, root.raw_len) {
+        let private = match &request.key {
+            Key::Read(key) => private::open(key, &root.object, &root.private, root.raw_len),
+            // What it is called, and whether these are bytes of several files, only the read key tells.
+            Key::Frames { .. } => Ok(Private { name: String::new(), kind: PLAIN }),
+        };
+        let private = match private {
             Ok(private) => private,
             Err(error) => return integrity(error.to_string()),
         };
@@ -148,6 +154,12 @@ impl Decoder {
                 return missing(format!("`{name}` is a file, it has no entry `{}`", path.join("/")));
             }
         };
+        if let Some(Key::Frames { first, keys }) = self.request.as_ref().map(|request| &request.key) {
+            let end = first.saturating_add(keys.len() as u64);
+            if range.start / FRAME < *first || range.end.div_ceil(FRAME) > end {
+                return usage(format!("there are keys of the parts {first} to {end} only: the range has others"));
+            }
+        }
         self.open_sink(cx, Selected { name, layout, range }, None);
         Flow::Going
     }
@@ -179,9 +191,10 @@ impl Decoder {
             return cx.emit(Out::Need { job: self.job, stripes });
         };
         if window.arrive(0) {
+            let Some(key) = frame_key(&request.key, root, 0) else { return };
             cx.emit(Out::Work(Work::DecodeInline(DecodeInline {
                 job: self.job,
-                key: request.key.clone(),
+                key,
                 object: root.object,
                 codec: *codec,
                 raw_len: *raw_len,
@@ -206,9 +219,11 @@ impl Decoder {
         if !window.arrive(index) {
             return Flow::Going;
         }
+        // What was asked for has a key, and nothing else arrives.
+        let Some(key) = frame_key(&request.key, root, index) else { return Flow::Going };
         cx.emit(Out::Work(Work::DecodeFrame(DecodeFrame {
             job: self.job,
-            key: request.key.clone(),
+            key,
             object: root.object,
             index,
             record,
@@ -368,6 +383,14 @@ impl Decoder {
         let outcome = Outcome::Got { path, bytes, progress: progress(&(0..bytes), bytes) };
         cx.emit(Out::Job(JobEvent::Done { job: self.job, outcome }));
         Flow::Ended
+    }
+}
+
+/// What opens frame `index`.
+fn frame_key(key: &Key, root: &RootBody, index: u64) -> Option<FrameKey> {
+    match key {
+        Key::Read(key) => Some(opening_key(key, &root.object, index)),
+        Key::Frames { first, keys } => keys.get(usize::try_from(index.checked_sub(*first)?).ok()?).cloned(),
     }
 }
 

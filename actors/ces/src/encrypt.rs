@@ -2,7 +2,8 @@
 //!
 //! A sealed message is `nonce (24) ‖ ciphertext ‖ tag (16)`. Cipher key and nonce key come from the read key by BLAKE3
 //! `derive_key` over the message's name; the nonce is keyed BLAKE3 over the associated data and the message, as in
-//! SIV (RFC 5297). Sealing the same bytes again gives the same bytes, so an upload is idempotent; sealing other bytes
+//! SIV (RFC 5297). To open a message its cipher key is enough: that of a frame ([`frame_key`]) can be handed out without
+//! the read key. Sealing the same bytes again gives the same bytes, so an upload is idempotent; sealing other bytes
 //! under the same name (a source that changed between two attempts) still gets a nonce of its own. The nonce covers
 //! the *compressed* bytes, which are what the cipher sees: two compressors may disagree about the same plaintext.
 //!
@@ -14,6 +15,7 @@ use crate::frame::FrameError;
 use chacha20::{R20, hchacha};
 use pangea_protocols::{
     manifest::{Codec, SEAL_BYTES},
+    stored::FrameKey,
     ticket::ReadKey,
 };
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
@@ -66,7 +68,7 @@ impl Keys {
         let mut hasher = blake3::Hasher::new_keyed(&self.nonce);
         hasher.update(&(aad.len() as u64).to_le_bytes()).update(aad).update(message);
         hasher.finalize_xof().fill(nonce);
-        let (cipher, short) = self.cipher(nonce)?;
+        let (cipher, short) = cipher(&self.cipher, nonce)?;
         let made = cipher.seal_in_place_separate_tag(short, Aad::from(aad), message);
         tag.copy_from_slice(made.map_err(|_| FrameError::Sealed)?.as_ref());
         Ok(())
@@ -77,23 +79,40 @@ impl Keys {
     /// # Errors
     /// [`FrameError::Sealed`] if the bytes were not sealed with these keys and `aad`.
     pub fn open<'a>(&self, sealed: &'a mut [u8], aad: &[u8]) -> Result<&'a [u8], FrameError> {
-        let (nonce, rest) = sealed.split_first_chunk_mut::<NONCE_BYTES>().ok_or(FrameError::Sealed)?;
-        let (cipher, short) = self.cipher(nonce)?;
-        let message = cipher.open_in_place(short, Aad::from(aad), rest).map_err(|_| FrameError::Sealed)?;
-        Ok(message)
+        open(&self.cipher, sealed, aad)
     }
+}
 
-    /// The ChaCha20-Poly1305 key and nonce that stand for an XChaCha20-Poly1305 nonce.
-    fn cipher(&self, nonce: &[u8; NONCE_BYTES]) -> Result<(LessSafeKey, Nonce), FrameError> {
-        let mut short = [0; 12];
-        short[4..].copy_from_slice(&nonce[16..]);
-        let mut first = [0; 16];
-        first.copy_from_slice(&nonce[..16]);
-        let mut subkey = hchacha::<R20>(&self.cipher.into(), &first.into());
-        let key = UnboundKey::new(&CHACHA20_POLY1305, &subkey);
-        subkey.as_mut_slice().zeroize();
-        Ok((LessSafeKey::new(key.map_err(|_| FrameError::Sealed)?), Nonce::assume_unique_for_key(short)))
-    }
+/// What opens frame `index` of `object`, and no other.
+pub fn frame_key(key: &ReadKey, object: &[u8; 16], index: u64) -> FrameKey {
+    FrameKey(Keys::frame(key, object, index).cipher)
+}
+
+/// Opens a frame in place, as [`Keys::open`] does.
+///
+/// # Errors
+/// [`FrameError::Sealed`] if the bytes were not sealed under this key with `aad`.
+pub fn open_frame<'a>(key: &FrameKey, sealed: &'a mut [u8], aad: &[u8]) -> Result<&'a [u8], FrameError> {
+    open(&key.0, sealed, aad)
+}
+
+fn open<'a>(key: &[u8; 32], sealed: &'a mut [u8], aad: &[u8]) -> Result<&'a [u8], FrameError> {
+    let (nonce, rest) = sealed.split_first_chunk_mut::<NONCE_BYTES>().ok_or(FrameError::Sealed)?;
+    let (cipher, short) = cipher(key, nonce)?;
+    let message = cipher.open_in_place(short, Aad::from(aad), rest).map_err(|_| FrameError::Sealed)?;
+    Ok(message)
+}
+
+/// The ChaCha20-Poly1305 key and nonce that stand for an XChaCha20-Poly1305 key and nonce.
+fn cipher(key: &[u8; 32], nonce: &[u8; NONCE_BYTES]) -> Result<(LessSafeKey, Nonce), FrameError> {
+    let mut short = [0; 12];
+    short[4..].copy_from_slice(&nonce[16..]);
+    let mut first = [0; 16];
+    first.copy_from_slice(&nonce[..16]);
+    let mut subkey = hchacha::<R20>(&(*key).into(), &first.into());
+    let key = UnboundKey::new(&CHACHA20_POLY1305, &subkey);
+    subkey.as_mut_slice().zeroize();
+    Ok((LessSafeKey::new(key.map_err(|_| FrameError::Sealed)?), Nonce::assume_unique_for_key(short)))
 }
 
 /// What a frame's tag covers besides its bytes: object, index, codec, raw length.
@@ -138,6 +157,15 @@ mod tests {
         assert!(keys.open(&mut sealed(1, b"message"), b"aad").is_err());
         assert!(Keys::private(&ReadKey([1; 32]), &[2; 16]).open(&mut sealed(0, b"message"), b"aad").is_err());
         assert!(keys.open(&mut [0; 39], b"aad").is_err());
+    }
+
+    #[test]
+    fn the_key_of_a_frame_opens_that_frame_only() {
+        let key = |index| frame_key(&ReadKey([1; 32]), &[2; 16], index);
+        assert_eq!(open_frame(&key(3), &mut sealed(3, b"message"), b"aad").unwrap(), b"message");
+        assert!(open_frame(&key(3), &mut sealed(4, b"message"), b"aad").is_err());
+        assert!(open_frame(&key(4), &mut sealed(3, b"message"), b"aad").is_err());
+        assert!(open_frame(&frame_key(&ReadKey([1; 32]), &[3; 16], 3), &mut sealed(3, b"message"), b"aad").is_err());
     }
 
     proptest! {

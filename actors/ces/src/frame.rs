@@ -7,7 +7,7 @@
 use crate::{
     api::{Profile, Stripe},
     compress,
-    encrypt::{Keys, NONCE_BYTES, TAG_BYTES, frame_aad},
+    encrypt::{Keys, NONCE_BYTES, TAG_BYTES, frame_aad, frame_key, open_frame},
     erasure::shard_bytes,
     scratch::{Buffer, Scratch},
 };
@@ -17,6 +17,7 @@ use pangea_protocols::{
     Hash,
     manifest::{Codec, FRAME_BYTES, SEAL_BYTES, SHARDS_MAX, StripeRecord},
     merkle::StripeTree,
+    stored::FrameKey,
     ticket::ReadKey,
 };
 use serde::{Deserialize, Serialize};
@@ -62,10 +63,37 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The position as key and tag of the frame cover it.
     fn sealed_index(self) -> u64 {
-        if planted!("frame-index-not-sealed") { 0 } else { self.index }
+        sealed_index(self.index)
     }
+}
+
+/// The position as key and tag of the frame cover it.
+fn sealed_index(index: u64) -> u64 {
+    if planted!("frame-index-not-sealed") { 0 } else { index }
+}
+
+/// The same for whoever opens a frame and may not have the read key.
+#[derive(Clone)]
+pub struct Opening<'a> {
+    /// Opens this frame.
+    pub key: FrameKey,
+    /// The object's name.
+    pub object: &'a [u8; 16],
+    /// Position of the frame.
+    pub index: u64,
+}
+
+impl<'a> From<Place<'a>> for Opening<'a> {
+    fn from(place: Place<'a>) -> Self {
+        let Place { key, object, index } = place;
+        Self { key: opening_key(key, object, index), object, index }
+    }
+}
+
+/// What opens a frame.
+pub fn opening_key(key: &ReadKey, object: &[u8; 16], index: u64) -> FrameKey {
+    frame_key(key, object, sealed_index(index))
 }
 
 /// Encodes one frame of 1 byte to 1 MiB into k + m shards. All shards share one buffer of `scratch`.
@@ -87,9 +115,9 @@ pub fn encode_frame(
 ///
 /// # Errors
 /// See [`FrameError`]; never panics, whatever the bytes.
-pub fn decode_frame(
+pub fn decode_frame<'a>(
     scratch: &mut Scratch,
-    place: Place<'_>,
+    place: impl Into<Opening<'a>>,
     record: &StripeRecord,
     (k, m): (u8, u8),
     shards: &[(u16, Bytes)],
@@ -113,7 +141,7 @@ pub fn decode_frame(
     let mut sealed = std::mem::take(&mut scratch.sealed);
     sealed.resize((k * shard_len).max(sealed.len()), 0);
     let recovered = scratch.erasure.recover((k, m), shard_len, &places, &mut sealed[..k * shard_len]);
-    let opened = recovered.and_then(|()| open(scratch, place, record.codec, raw_len, &mut sealed[..ct_len]));
+    let opened = recovered.and_then(|()| open(scratch, &place.into(), record.codec, raw_len, &mut sealed[..ct_len]));
     scratch.sealed = sealed;
     opened
 }
@@ -136,9 +164,9 @@ pub fn encode_inline(
 ///
 /// # Errors
 /// See [`FrameError`].
-pub fn decode_inline(
+pub fn decode_inline<'a>(
     scratch: &mut Scratch,
-    place: Place<'_>,
+    place: impl Into<Opening<'a>>,
     codec: Codec,
     raw_len: u32,
     ciphertext: &[u8],
@@ -147,7 +175,7 @@ pub fn decode_inline(
     match codec {
         Codec::Zero if ciphertext.is_empty() => Ok(zeros(scratch, raw_len)),
         Codec::Zero => Err(FrameError::Record),
-        _ => open(scratch, place, codec, raw_len, &mut ciphertext.to_vec()),
+        _ => open(scratch, &place.into(), codec, raw_len, &mut ciphertext.to_vec()),
     }
 }
 
@@ -213,15 +241,14 @@ pub(crate) fn shard(scratch: &mut Scratch, sealed: Sealed, (k, m): (u8, u8)) -> 
 
 fn open(
     scratch: &mut Scratch,
-    place: Place<'_>,
+    place: &Opening<'_>,
     codec: Codec,
     raw_len: usize,
     sealed: &mut [u8],
 ) -> Result<Bytes, FrameError> {
     let raw = u32::try_from(raw_len).map_err(|_| FrameError::Frame(raw_len))?;
-    let aad = frame_aad(place.object, place.sealed_index(), codec, raw);
-    let keys = Keys::frame(place.key, place.object, place.sealed_index());
-    let compressed = keys.open(sealed, &aad)?;
+    let aad = frame_aad(place.object, sealed_index(place.index), codec, raw);
+    let compressed = open_frame(&place.key, sealed, &aad)?;
     let mut buffer = scratch.pool.take(raw_len);
     compress::decompress(codec, compressed, &mut buffer.bytes[..raw_len])?;
     Ok(buffer.freeze(raw_len))

@@ -34,6 +34,7 @@
 //! - Equal bytes under an equal key, object and index give equal shards, on every machine.
 //! - A frame never grows by more than a nonce, a tag and padding: what does not compress is stored.
 //! - No bytes from a peer or from whoever made a ticket panic, allocate beyond a frame, or reach the sink unverified.
+//! - Whoever has keys of single frames ([`api::Key`]) reads those, and needs the read key for nothing.
 //! - The core never blocks and computes nothing heavy: frames are worked on by the cpu driver.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]

@@ -3,13 +3,14 @@
 
 use crate::{
     api::{Profile, Stripe},
-    frame::{self, FrameError, Place},
+    frame::{self, FrameError, Opening, Place},
     scratch::Scratch,
 };
 use bytes::Bytes;
 use pangea_protocols::{
     JobId,
     manifest::{Codec, INLINE_BYTES_MAX, StripeRecord},
+    stored::FrameKey,
     ticket::ReadKey,
 };
 use serde::{Deserialize, Serialize};
@@ -53,8 +54,8 @@ pub struct EncodeFrame {
 pub struct DecodeFrame {
     /// For whom.
     pub job: JobId,
-    /// Read key of the object.
-    pub key: ReadKey,
+    /// Opens the frame.
+    pub key: FrameKey,
     /// Name of the object.
     pub object: [u8; 16],
     /// Which frame.
@@ -74,8 +75,8 @@ pub struct DecodeFrame {
 pub struct DecodeInline {
     /// For whom.
     pub job: JobId,
-    /// Read key of the object.
-    pub key: ReadKey,
+    /// Opens it.
+    pub key: FrameKey,
     /// Name of the object.
     pub object: [u8; 16],
     /// How it was compressed.
@@ -132,12 +133,12 @@ impl Work {
         match self {
             Self::EncodeFrame(work) => Done { job: work.job, index: work.index, result: work.run(scratch) },
             Self::DecodeFrame(work) => {
-                let place = Place { key: &work.key, object: &work.object, index: work.index };
+                let place = Opening { key: work.key, object: &work.object, index: work.index };
                 let raw = frame::decode_frame(scratch, place, &work.record, (work.k, work.m), &work.shards);
                 Done { job: work.job, index: work.index, result: raw.map(Output::Raw) }
             }
             Self::DecodeInline(work) => {
-                let place = Place { key: &work.key, object: &work.object, index: 0 };
+                let place = Opening { key: work.key, object: &work.object, index: 0 };
                 let raw = frame::decode_inline(scratch, place, work.codec, work.raw_len, &work.ciphertext);
                 Done { job: work.job, index: 0, result: raw.map(Output::Raw) }
             }

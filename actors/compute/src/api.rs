@@ -9,6 +9,7 @@ use pangea_protocols::{
     job::JobError,
     net::{Class, SendError},
     receipt_job::{Batch, JobReceipt, Place, Stage, Verification},
+    stored::StoredInput,
     task::{Capabilities, Limits, Line, Outcome, Receipt, Refusal, TaskId},
     wire::Frame,
 };
@@ -95,12 +96,29 @@ pub struct Progress {
     pub speculated: u64,
     /// Hosts that were caught.
     pub banned: u32,
+    /// Bytes of inputs that hosts have read from stored objects themselves, copies and checks included.
+    pub read_bytes: u64,
+    /// Of these, what came from their own disks, as they say.
+    pub own_bytes: u64,
     /// Hosts that are full.
     pub busy_hosts: u32,
     /// Tasks that wait at the one of them that has fewest.
     pub busy_waiting: u32,
     /// Until the end of this stage, if it goes on as it went.
     pub eta: Option<Duration>,
+}
+
+/// What comes of a `Read`. `Done` or `Failed` is the last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReadNews {
+    /// The next bytes.
+    Bytes(Bytes),
+    /// So many shards have come, so many of them of this node itself.
+    Tally { shards: u64, own: u64 },
+    /// That was all.
+    Done,
+    /// It cannot be read.
+    Failed(String),
 }
 
 /// Something that happened to a task or a host, for the picture of the job.
@@ -148,6 +166,11 @@ pub mod coordinator {
         Restored { job: JobId, saved: Saved },
         /// From files: the chunk that was wanted, at most 16 MiB with its envelope.
         Input { job: JobId, index: u32, bytes: Bytes },
+        /// From files: the chunk that was wanted lies in a stored object, and these peers hold so many bytes of it. Whoever
+        /// runs it reads it. Unless it was passed on, what stands in front of its bytes is still missing.
+        Stored { job: JobId, index: u32, input: Box<StoredInput>, local: Vec<(PeerId, u64)> },
+        /// What comes of `Read`.
+        Reading { read: JobId, news: ReadNews },
         /// From files: it cannot be read.
         InputFailed { job: JobId, reason: String },
         /// The user gave up: ends with `Failed(Interrupted)`.
@@ -171,6 +194,10 @@ pub mod coordinator {
         Began,
         /// To files: this chunk. It may be asked for again, when a task is repeated.
         Want { job: JobId, index: u32 },
+        /// To those who read objects: a chunk that others could not read. Answered by `Reading`.
+        Read { read: JobId, input: Box<StoredInput> },
+        /// To the same: it is wanted no longer.
+        StopReading { read: JobId },
         /// To the peer manager: up to `count` peers that may compute, none of `exclude`.
         Candidates { request: u64, count: u16, exclude: Vec<PeerId> },
         /// To the network; to this node's worker if `peer` is this node.
@@ -225,6 +252,8 @@ pub mod worker {
         Returned { job: JobId, results: Option<Vec<(Bytes, Receipt)>> },
         /// From this node's coordinator: it began anew, and knows of nothing that was passed on.
         CoordinatorBegan,
+        /// What comes of `Read`.
+        Reading { read: JobId, news: ReadNews },
         /// An own timer.
         Tick,
         /// An own timer: claims are to be signed for.
@@ -234,6 +263,10 @@ pub mod worker {
     /// What it emits.
     #[derive(Clone, Debug)]
     pub enum Out {
+        /// To those who read objects: the input of a task. Answered by `Reading`.
+        Read { read: JobId, input: Box<StoredInput> },
+        /// To the same: it is wanted no longer.
+        StopReading { read: JobId },
         /// To the network; to this node's coordinator if `peer` is this node.
         Send { peer: PeerId, tag: u64, class: Class, frame: Frame },
         /// To the sandbox: answered by `Installed`.
@@ -246,6 +279,8 @@ pub mod worker {
         PassOn { job: JobId, spec: Box<Spec> },
         /// To this node's coordinator: the answer to `Want`.
         Input { job: JobId, index: u32, bytes: Bytes },
+        /// The same for an input that was not read yet.
+        Stored { job: JobId, index: u32, input: Box<StoredInput> },
         /// To this node's coordinator: it is wanted no longer.
         TakeBack { job: JobId },
         /// To the peer manager.

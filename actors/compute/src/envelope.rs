@@ -6,7 +6,7 @@
 //! ```
 //! Definite lengths only. `execute` and `merge` return whatever they like.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use pangea_protocols::{
     cbor::{Reader, Writer},
     receipt_job::{Place, Stage},
@@ -17,13 +17,22 @@ pub const OVERHEAD_BYTES: usize = 32;
 
 /// The input of a task: `place` of `total` in its stage.
 pub fn call(place: Place, total: u32, payload: &[u8]) -> Bytes {
+    let head = head(place, total, payload.len() as u64);
+    let mut whole = BytesMut::with_capacity(head.len() + payload.len());
+    whole.extend_from_slice(&head);
+    whole.extend_from_slice(payload);
+    whole.freeze()
+}
+
+/// What [`call`] puts in front of a payload of `len` bytes.
+pub fn head(place: Place, total: u32, len: u64) -> Bytes {
     let entry = match place.stage {
         Stage::Split => "split",
         Stage::Execute => "execute",
         Stage::Merge => "merge",
     };
-    let mut writer = Writer::with_capacity(payload.len() + OVERHEAD_BYTES);
-    writer.array(4).text(entry).uint(place.index.into()).uint(total.into()).bytes(payload);
+    let mut writer = Writer::with_capacity(OVERHEAD_BYTES);
+    writer.array(4).text(entry).uint(place.index.into()).uint(total.into()).bytes_head(len);
     writer.finish()
 }
 

@@ -12,10 +12,12 @@
 //! | [`envelope`] | what a module is called with |
 //! | [`split`] | built-in ways to cut an input: bytes, lines, records |
 //! | [`parts`] | bytes that come in several frames |
+//! | [`reading`] | inputs that lie in stored objects, which workers read themselves |
 //!
 //! ```text
 //! user ─Submit─► coordinator ═Offer══► worker ─Install─► sandbox
 //!   files ⇄ Want / Input     ═Assign═►        ─Run─────►
+//!                                             ⇄ Read / Reading: of a stored object
 //!                            ◄═Commit═        ◄─Done────
 //!                            ◄═Output═
 //! ```
@@ -43,6 +45,7 @@ pub mod api;
 pub mod coordinator;
 pub mod envelope;
 pub mod parts;
+pub mod reading;
 pub mod split;
 pub mod worker;
 

@@ -7,7 +7,7 @@ use ed25519_dalek::SigningKey;
 use pangea_compute::{
     Coordinator, Worker,
     api::{
-        Candidate, News, Report, Spec,
+        Candidate, News, ReadNews, Report, Spec,
         coordinator::{In, Out},
         worker,
     },
@@ -16,9 +16,10 @@ use pangea_compute::{
 };
 use pangea_kernel::testbed::Testbed;
 use pangea_protocols::{
-    Hash, JobId, PeerId,
+    Cid, Hash, JobId, PeerId,
     job::ErrorKind,
     receipt_job::{Batch, Claim, Place, Stage, Verification},
+    stored::{FrameKey, StoredInput},
     task::{self, Ending, Input, Limits, Outcome, Receipt, Trap, input_hash, list_hash},
     wire::{
         Frame, Message,
@@ -53,6 +54,13 @@ fn spec(chunks: u32, verification: Verification) -> Spec {
     }
 }
 
+/// A chunk of one frame of an object.
+fn stored(index: u32) -> StoredInput {
+    let cid = Cid(Hash::of(b"object"));
+    let keys = vec![FrameKey([1; 32])];
+    StoredInput { cid, hints: vec![], first: index.into(), len: 1 << 20, keys, head: vec![] }
+}
+
 fn receipt(input: Hash, output: Result<&[u8], Trap>) -> Receipt {
     let module = Hash::of(b"module");
     Receipt { pass_version: 1, module, input, output: output.map(Hash::of), sent: list_hash([]), gas: 7 }
@@ -68,12 +76,20 @@ struct World {
     reports: Vec<(PeerId, Report)>,
     /// The last question for candidates.
     request: u64,
+    /// Chunks lie in a stored object, each of one frame, and all of each at this peer.
+    stored_at: Option<PeerId>,
+    /// What the coordinator reads itself.
+    reads: Vec<(JobId, StoredInput)>,
+    /// Leases of stored inputs.
+    leases: Vec<(PeerId, Place, u64)>,
 }
 
 impl World {
     fn new(limits: coordinator::Limits) -> Self {
         let bed = Testbed::new(Coordinator::new(peer(1), key(1), 1, limits));
-        Self { bed, job: Hash::default(), assigned: vec![], news: vec![], reports: vec![], request: 0 }
+        let (stored_at, reads) = (None, vec![]);
+        let (assigned, news, reports) = (vec![], vec![], vec![]);
+        Self { bed, job: Hash::default(), assigned, news, reports, request: 0, stored_at, reads, leases: vec![] }
     }
 
     fn send(&mut self, event: In) {
@@ -89,6 +105,11 @@ impl World {
     fn take(&mut self, outs: Vec<Out>) {
         for out in outs {
             match out {
+                Out::Want { job, index } if let Some(holder) = self.stored_at => {
+                    let input = Box::new(stored(index));
+                    let local = vec![(holder, input.len.into())];
+                    self.send(In::Stored { job, index, input, local });
+                }
                 Out::Want { job, index } => {
                     self.send(In::Input { job, index, bytes: Bytes::from(index.to_string()) });
                 }
@@ -98,9 +119,14 @@ impl World {
                         self.hear(peer, Compute::Accept { job, slots: 4 }, b"");
                     }
                     Compute::Assign { place, input, .. } => self.assigned.push((peer, place, input)),
+                    Compute::AssignStored { lease, place, input, .. } => {
+                        self.assigned.push((peer, place, input.hash()));
+                        self.leases.push((peer, place, lease));
+                    }
                     _ => {}
                 },
                 Out::Candidates { request, .. } => self.request = request,
+                Out::Read { read, input } => self.reads.push((read, *input)),
                 Out::News { news, .. } => self.news.push(news),
                 Out::Report { peer, report } => self.reports.push((peer, report)),
                 _ => {}
@@ -143,6 +169,15 @@ impl World {
             }
         }
         count
+    }
+
+    /// Nothing comes of any stored input that was given to anybody.
+    fn fail_all(&mut self, reason: Failure) {
+        let job = self.job;
+        for (peer, _, lease) in std::mem::take(&mut self.leases) {
+            let frame = Frame::bare(Message::Compute(Compute::Failed { job, lease, reason }));
+            self.send(In::Received { peer, frame });
+        }
     }
 
     fn outcome(&self) -> Option<&News> {
@@ -286,6 +321,92 @@ fn jobs_wait_by_priority_are_refused_beyond_the_limit_and_end_when_cancelled_or_
     assert!(world.bed.core.is_idle());
 }
 
+/// Chunks of an object that lies at host 3, after hosts 2, 3 and 4 have joined and given back what they were given first.
+fn given_back(chunks: u32) -> World {
+    let mut world = World::new(coordinator::Limits { probation: (0, 0), ..coordinator::Limits::default() });
+    world.stored_at = Some(peer(3));
+    // This node itself takes four.
+    world.submit(1, spec(4 + chunks, Verification::None));
+    world.leases.clear();
+    world.hosts(&[2, 3, 4]);
+    world.fail_all(Failure::Busy);
+    let job = world.job;
+    (2..=4).for_each(|n| world.hear(peer(n), Compute::Accept { job, slots: 4 }, b""));
+    world.assigned.clear();
+    world.pass(2 * SECOND);
+    world
+}
+
+#[test]
+fn a_host_that_holds_the_data_gets_it_at_equal_load_and_is_not_waited_for_when_it_is_full() {
+    let counts = |chunks| {
+        let world = given_back(chunks);
+        [2, 3, 4].map(|host| world.assigned.iter().filter(|(to, ..)| *to == peer(host)).count())
+    };
+    assert_eq!(counts(3), [0, 3, 0]);
+    assert_eq!(counts(6), [1, 4, 1], "what it has no room for goes to the others, evenly");
+}
+
+#[test]
+fn what_hosts_cannot_read_this_node_reads_and_sends() {
+    let mut world = World::new(coordinator::Limits { probation: (0, 0), ..coordinator::Limits::default() });
+    world.stored_at = Some(peer(9));
+    world.submit(1, spec(1, Verification::None));
+    world.hosts(&[2, 3]);
+    let job = world.job;
+    let mut failed = Vec::new();
+    for _ in 0..9 {
+        failed.extend(world.leases.iter().map(|(host, ..)| *host));
+        world.fail_all(Failure::Unreadable);
+        world.pass(SECOND);
+    }
+    assert!(failed.len() == 2 && !world.reads.is_empty(), "{failed:?}");
+    assert!(world.reports.is_empty(), "it is nobody's fault: {:?}", world.reports);
+    world.assigned.clear();
+    let (read, input) = world.reads.pop().unwrap();
+    let head = envelope::head(Place { stage: Stage::Execute, index: 0 }, 1, 1 << 20);
+    assert_eq!((&input.head[..], input.keys.len()), (&head[..], 1));
+    let bytes = Bytes::from(vec![7; 1 << 20]);
+    for news in [ReadNews::Bytes(bytes.clone()), ReadNews::Done] {
+        world.send(In::Reading { read, news });
+    }
+    let seen = Input { bytes: [&head[..], &bytes].concat().into(), ..Input::default() };
+    let (host, _, sent) = world.assigned[0];
+    assert_eq!(sent, input_hash(&seen), "the bytes are named by their own hash");
+    // A claim from before is late, and no lie.
+    let (place, late) = (Place { stage: Stage::Execute, index: 0 }, receipt(input.hash(), Ok(b"out")));
+    for n in 1..=3 {
+        if peer(n) == host {
+            let batch = Batch::sign(&key(n), job, vec![Claim { place, receipt: late }]);
+            world.hear(host, Compute::Commit { job, batch }, b"");
+        }
+    }
+    assert!(world.outcome().is_none() && world.reports.is_empty());
+    for n in 1..=3 {
+        world.answer(n, Ok(b"out"));
+    }
+    assert_eq!(done(&world).0, [Bytes::from_static(b"out")]);
+    assert!(world.bed.core.is_idle());
+}
+
+#[test]
+fn what_nobody_can_read_fails_the_job_by_name() {
+    let mut world = World::new(coordinator::Limits { backoff_max: 2 * SECOND, ..coordinator::Limits::default() });
+    world.stored_at = Some(peer(9));
+    world.submit(1, spec(1, Verification::None));
+    for _ in 0..200 {
+        world.fail_all(Failure::Unreadable);
+        for (read, _) in std::mem::take(&mut world.reads) {
+            world.send(In::Reading { read, news: ReadNews::Failed("3 of 4 shards are gone".to_owned()) });
+        }
+        world.pass(SECOND);
+    }
+    let (kind, message) = world.error();
+    assert_eq!(kind, ErrorKind::Unreachable);
+    assert!(message.contains("chunk 0") && message.contains("3 of 4 shards are gone"), "{message}");
+    assert!(world.bed.core.is_idle());
+}
+
 fn worker() -> Testbed<Worker> {
     Testbed::new(Worker::new(peer(1), key(1), WorkerLimits { slots: 1, jobs_max: 1, ..WorkerLimits::default() }))
 }
@@ -332,6 +453,55 @@ fn a_worker_fetches_a_module_runs_a_task_and_signs_for_it() {
     assert!(!bed.core.is_idle());
     bed.advance(2 * SECOND);
     assert!(bed.core.is_idle(), "nobody has renewed the job");
+}
+
+#[test]
+fn a_worker_reads_a_stored_input_within_its_bounds_and_signs_for_where_it_was() {
+    let limits = WorkerLimits { slots: 2, reads_max: 1, ..WorkerLimits::default() };
+    let (mut bed, job) = (Testbed::new(Worker::new(peer(1), key(1), limits)), Hash::of(b"job"));
+    tell(&mut bed, 2, offer(job, Limits::default()), b"");
+    tell(&mut bed, 2, Compute::ModulePart { job, part: 0, parts: 1 }, b"module");
+    let module = Hash::of(b"module");
+    bed.send(worker::In::Installed { module, result: Ok(pangea_compute::worker::granted()) });
+    let input = |index: u32| StoredInput { len: 3, head: b"head".to_vec(), ..stored(index) };
+    let place = |index| Place { stage: Stage::Execute, index };
+    let assign = |bed: &mut Testbed<Worker>, index: u32| {
+        let (lease, place, input) = (index.into(), place(index), Box::new(input(index)));
+        tell(bed, 2, Compute::AssignStored { job, lease, place, input }, b"")
+    };
+    let outs = assign(&mut bed, 1);
+    let [worker::Out::Read { read, input: asked }] = &outs[..] else { panic!("{outs:?}") };
+    assert_eq!(**asked, input(1));
+    assert!(assign(&mut bed, 2).is_empty(), "one at a time");
+    let tell_read = |bed: &mut Testbed<Worker>, read, news| bed.send(worker::In::Reading { read, news });
+    assert!(tell_read(&mut bed, *read, ReadNews::Bytes(Bytes::from_static(b"in"))).is_empty());
+    tell_read(&mut bed, *read, ReadNews::Tally { shards: 4, own: 2 });
+    tell_read(&mut bed, *read, ReadNews::Bytes(Bytes::from_static(b"!")));
+    let outs = tell_read(&mut bed, *read, ReadNews::Done);
+    let [_, worker::Out::Run(run), worker::Out::Read { read: second, .. }] = &outs[..] else { panic!("{outs:?}") };
+    assert!(matches!(said(&outs)[..], [Compute::Read { own_bytes: 1, .. }]), "{outs:?}");
+    assert_eq!(run.input.bytes, b"headin!"[..]);
+    // The second is longer than was announced, and is not run.
+    let outs = tell_read(&mut bed, *second, ReadNews::Bytes(Bytes::from_static(b"long")));
+    assert_eq!(said(&outs), [Compute::Failed { job, lease: 2, reason: Failure::Unreadable }]);
+    assert!(matches!(outs[0], worker::Out::StopReading { .. }), "{outs:?}");
+    // The sandbox names the bytes, the claim where they were.
+    let outcome = Outcome { ending: Ending::Output(Bytes::from_static(b"out")), sent: vec![], gas: 7, memory_bytes: 0 };
+    let bytes = receipt(input_hash(&run.input), Ok(b"out"));
+    let outs = bed.send(worker::In::Done { task: run.task, outcome, receipt: bytes });
+    let Some(Compute::Commit { batch, .. }) = said(&outs).into_iter().next() else { panic!("{outs:?}") };
+    assert_eq!(batch.claims, [Claim { place: place(1), receipt: receipt(input(1).hash(), Ok(b"out")) }]);
+    // What is read for a lease that is cancelled is not wanted any more; what brings nothing is given up.
+    let outs = assign(&mut bed, 3);
+    assert!(matches!(outs[..], [worker::Out::Read { .. }]));
+    let outs = tell(&mut bed, 2, Compute::Cancel { job, leases: vec![3] }, b"");
+    assert!(matches!(outs[..], [worker::Out::StopReading { .. }]), "{outs:?}");
+    tell(&mut bed, 2, Compute::Renew { job, lease_secs: 600 }, b"");
+    assign(&mut bed, 4);
+    let outs = bed.advance(61 * SECOND);
+    assert!(said(&outs).contains(&Compute::Failed { job, lease: 4, reason: Failure::Unreadable }));
+    tell(&mut bed, 2, Compute::Cancel { job, leases: vec![] }, b"");
+    assert!(bed.core.is_idle());
 }
 
 #[test]

@@ -99,6 +99,10 @@ pub mod download {
     pub enum In {
         /// Find and open an object: emits `Root`.
         Open { job: JobId, cid: Cid, hints: Vec<(PeerId, Address)>, timeout: Duration },
+        /// The same for a part of an object of which others will be read soon: its root block is remembered.
+        OpenPart { job: JobId, cid: Cid, hints: Vec<(PeerId, Address)>, timeout: Duration },
+        /// Find an object and read its manifest only: answered by `Surveyed`.
+        Survey { job: JobId, cid: Cid, hints: Vec<(PeerId, Address)>, timeout: Duration },
         /// From CES: fetch these stripes; the window decides how many at once.
         Need { job: JobId, stripes: Range<u64> },
         /// From CES: a stripe's memory is free.
@@ -151,8 +155,12 @@ pub mod download {
         Net(net::Command),
         /// To the peer manager.
         Report { peer: PeerId, report: Report },
-        /// How many shards were verified, healed and hedged so far: the control API adds it to CES's progress.
-        Tally { job: JobId, shards: u64, healed: u64, hedged: u64 },
+        /// The whole manifest is here: its root, and for every data shard of every stripe in their order the place of its
+        /// holder in the root, or [`pangea_protocols::manifest::NO_HOLDER`]. The job is over.
+        Surveyed { job: JobId, root: Box<RootBody>, placement: Vec<u8> },
+        /// How many shards were verified, healed and hedged so far, and how many came from this node itself: the control API
+        /// adds it to CES's progress.
+        Tally { job: JobId, shards: u64, healed: u64, hedged: u64, own: u64 },
         /// To the control API.
         Job(JobEvent),
     }

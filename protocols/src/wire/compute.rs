@@ -7,11 +7,13 @@
 //!    │ ◀─────────────────── ModuleGet {part} │ unless it has the module
 //!    │ ModulePart {part} + body ──────────────▶ │ verified by its BLAKE3
 //!    │ Assign {lease, place, part} + body ────▶ │ run when all parts are there
+//!    │ AssignStored {lease, place, input} ────▶ │ run when it has read the frames of the object itself
 //!    │ ◀─────────────────── Alive {leases} │ every few seconds
 //!    │ Renew {lease} ─────────────────────────▶ │ without it, the worker forgets the job
 //!    │ ◀──────────────────── Commit {batch} │ one signature over the claims of several tasks
 //!    │ ◀────── Output {place, part} + body │
 //!    │ ◀────────────── Log {place} + body │ if it logged something
+//!    │ ◀────────────────────── Read {place} │ if it has read the input itself
 //!    │ Cancel {leases} ───────────────────────▶ │ these are wanted no longer, or nothing of the job is
 //! ```
 //! An audit is an `Assign` like any other: no worker can tell which of its results are compared, and with whose.
@@ -20,6 +22,7 @@
 use crate::{
     id::Hash,
     receipt_job::{Batch, Place},
+    stored::StoredInput,
     task::Limits,
 };
 use serde::{Deserialize, Serialize};
@@ -55,6 +58,11 @@ pub enum Compute {
     Cancel { job: Hash, leases: Vec<u64> },
     /// What a task logged is the body: lines of UTF-8, each behind its level as a digit and a space. Nobody vouches for it.
     Log { job: Hash, place: Place },
+    /// Run a task whose input the worker reads itself. [`StoredInput::hash`] is what its claim names as the input.
+    AssignStored { job: Hash, lease: u64, place: Place, input: Box<StoredInput> },
+    /// The input of a task was read by the worker itself: so many of its bytes came from the worker's own disk, and it
+    /// took so long. Nobody vouches for it.
+    Read { job: Hash, place: Place, own_bytes: u32, took_ms: u32 },
 }
 
 /// Bytes of every part but the last, which may be shorter. A part of nothing is one empty part.
@@ -107,6 +115,9 @@ pub enum Failure {
     /// It took longer than the worker gives.
     #[error("it took too long")]
     Late,
+    /// The frames of a stored input cannot be had from there: too few of its shards, or they are not what was announced.
+    #[error("the stored input cannot be read there")]
+    Unreadable,
 }
 
 impl Compute {
@@ -125,7 +136,9 @@ impl Compute {
             | Self::Output { job, .. }
             | Self::Failed { job, .. }
             | Self::Cancel { job, .. }
-            | Self::Log { job, .. } => *job,
+            | Self::Log { job, .. }
+            | Self::AssignStored { job, .. }
+            | Self::Read { job, .. } => *job,
         }
     }
 
@@ -136,6 +149,7 @@ impl Compute {
             Self::Offer { .. }
                 | Self::ModulePart { .. }
                 | Self::Assign { .. }
+                | Self::AssignStored { .. }
                 | Self::Renew { .. }
                 | Self::Cancel { .. }
         )
@@ -152,9 +166,13 @@ impl Compute {
             }
             Self::Alive { leases, .. } | Self::Cancel { leases, .. } => leases.len() <= LEASES_MAX,
             Self::Commit { batch, .. } => batch.fits(),
-            Self::Accept { .. } | Self::Refuse { .. } | Self::Renew { .. } | Self::Failed { .. } | Self::Log { .. } => {
-                true
-            }
+            Self::AssignStored { input, .. } => input.fits(),
+            Self::Accept { .. }
+            | Self::Refuse { .. }
+            | Self::Renew { .. }
+            | Self::Failed { .. }
+            | Self::Log { .. }
+            | Self::Read { .. } => true,
         }
     }
 }

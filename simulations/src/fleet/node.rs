@@ -246,7 +246,7 @@ impl Cores for Recipe {
     }
 
     fn downloads(&self) -> Downloader {
-        Downloader::new()
+        Downloader::new(PeerId(self.key.verifying_key().to_bytes()))
     }
 
     fn coordinator(&self) -> Coordinator {

@@ -16,6 +16,7 @@
 //! | `quarantined` | a peer was blamed |
 //! | `cancelled` | a user gave up |
 //! | `computed` | a computation was done |
+//! | `read-in-place` | nodes have read the input of a computation themselves, from their own disks and from others |
 //! | `audited` | a result was confirmed by a second node |
 //! | `resumed` | a computation went on where an earlier life of its node had left it |
 //! | `caught` | a node was banned for a wrong result |

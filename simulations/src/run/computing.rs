@@ -5,6 +5,7 @@ use bytes::Bytes;
 use pangea_compute::{api::Spec, envelope};
 use pangea_kernel::Seed;
 use pangea_protocols::{
+    manifest::FRAME_BYTES,
     receipt_job::{JobReceipt, Place, Stage, Verification},
     task::Limits,
 };
@@ -37,13 +38,32 @@ fn module() -> Bytes {
     MODULE_BYTES.get_or_init(|| wat::parse_str(MODULE).unwrap_or_default().into()).clone()
 }
 
+/// The same over every 61st byte, once: parts of what is stored are large.
+fn module_of_stored() -> Bytes {
+    static MODULE_BYTES: OnceLock<Bytes> = OnceLock::new();
+    let text = || {
+        let step = MODULE.replace("(local.get $at) (i32.const 1)))", &format!("(local.get $at) (i32.const {STEP})))"));
+        step.replace("(i32.const 0xff)", "(i32.const 0)")
+    };
+    MODULE_BYTES.get_or_init(|| wat::parse_str(text()).unwrap_or_default().into()).clone()
+}
+
+/// What a module returns for an input.
+type Returns = fn(&[u8]) -> Bytes;
+
+/// Of an input that lies in what was stored, so many bytes are left out for each that is read.
+const STEP: usize = 61;
+
 fn result(input: &[u8]) -> Bytes {
     let last = input.len().saturating_sub(4);
     let tail: [u8; 4] = input[last..].try_into().unwrap_or_default();
-    let rounds = (u32::from_le_bytes(tail) & 0xff).max(1);
+    hash((u32::from_le_bytes(tail) & 0xff).max(1), input, 1)
+}
+
+fn hash(rounds: u32, input: &[u8], step: usize) -> Bytes {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     for _ in 0..rounds {
-        for byte in input {
+        for byte in input.iter().step_by(step) {
             hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
         }
     }
@@ -67,38 +87,62 @@ fn chunks(seed: &Seed, id: u32, count: u32, bytes: u64, rounds: u16) -> Vec<Byte
 /// What is submitted for an operation, and its input. `None` for other operations.
 pub fn question(seed: &Seed, id: u32, what: &Do) -> Option<(Spec, Vec<Bytes>)> {
     let Do::Compute { chunks: count, bytes, rounds, merge, checked } = what else { return None };
-    let nonce = seed.derive("nonce").derive(&id.to_string()).draw().bytes();
+    Some((spec(seed, id, module(), *merge, *checked), chunks(seed, id, *count, *bytes, *rounds)))
+}
+
+/// The same for one over what is stored; and which put stored it, and how many stripes are a chunk.
+pub fn question_of_stored(seed: &Seed, id: u32, what: &Do) -> Option<(Spec, u32, u32)> {
+    let Do::ComputeStored { of, stripes, merge, checked } = what else { return None };
+    Some((spec(seed, id, module_of_stored(), *merge, *checked), *of, *stripes))
+}
+
+fn spec(seed: &Seed, id: u32, module: Bytes, merge: bool, checked: Checked) -> Spec {
     let verification = match checked {
         Checked::Audited => Verification::default(),
         Checked::Agreed => Verification::Quorum { hosts: 3 },
         Checked::Believed => Verification::None,
     };
-    let spec = Spec {
-        nonce,
-        module: module(),
+    Spec {
+        nonce: seed.derive("nonce").derive(&id.to_string()).draw().bytes(),
+        module,
         chunks: 0,
         limits: Limits::default(),
         verification,
         split: false,
-        merge: *merge,
+        merge,
         priority: 8,
         timeout: None,
         depth: 0,
         passed_on: None,
-    };
-    Some((spec, chunks(seed, id, *count, *bytes, *rounds)))
+    }
 }
 
-/// What is wrong with a result.
-pub fn wrong(seed: &Seed, id: u32, what: &Do, outputs: &[Bytes], receipt: &JobReceipt) -> Option<String> {
-    let Do::Compute { chunks: count, bytes, rounds, merge, .. } = what else { return None };
-    let inputs = chunks(seed, id, *count, *bytes, *rounds);
+/// What is wrong with a result. `stored` is what the put stored that it is about, if it is about one.
+pub fn wrong(
+    seed: &Seed,
+    id: u32,
+    what: &Do,
+    stored: Option<&Bytes>,
+    (outputs, receipt): (&[Bytes], &JobReceipt),
+) -> Option<String> {
+    let (inputs, merge, result): (Vec<Bytes>, bool, Returns) = match what {
+        Do::Compute { chunks: count, bytes, rounds, merge, .. } => {
+            (chunks(seed, id, *count, *bytes, *rounds), *merge, result)
+        }
+        Do::ComputeStored { stripes, merge, .. } => {
+            let (all, size) = (stored?, FRAME_BYTES * *stripes as usize);
+            let parts = (0..all.len()).step_by(size).map(|at| all.slice(at..all.len().min(at + size)));
+            (parts.collect(), *merge, |input| hash(1, input, STEP))
+        }
+        _ => return None,
+    };
+    let count = inputs.len() as u32;
     let call = |(index, chunk): (usize, &Bytes)| {
         let place = Place { stage: Stage::Execute, index: index as u32 };
-        result(&envelope::call(place, *count, chunk))
+        result(&envelope::call(place, count, chunk))
     };
     let mut expected: Vec<Bytes> = inputs.iter().enumerate().map(call).collect();
-    if *merge {
+    if merge {
         let place = Place { stage: Stage::Merge, index: 0 };
         expected = vec![result(&envelope::call(place, 1, &envelope::list(expected.iter())))];
     }
@@ -126,11 +170,14 @@ mod tests {
     };
 
     #[test]
-    fn the_module_returns_what_is_expected_of_it() {
+    fn the_modules_return_what_is_expected_of_them() {
         let workshop = Workshop::new(Wasmi::new().unwrap(), u64::MAX);
-        let hash = pangea_protocols::Hash::of(&module());
-        Work::Prepare { module: hash, bytes: module() }.run(&workshop);
-        for (length, rounds) in [(8, 1), (100, 3), (70_000, 2)] {
+        let (plain, stored) = (module(), module_of_stored());
+        assert_ne!(plain, stored);
+        for (module, length, rounds) in [(&plain, 8, 1), (&plain, 100, 3), (&plain, 70_000, 2), (&stored, 70_000, 9)] {
+            let result: Returns = if module == &plain { result } else { |input| super::hash(1, input, STEP) };
+            let hash = pangea_protocols::Hash::of(module);
+            Work::Prepare { module: hash, bytes: module.clone() }.run(&workshop);
             let chunk = chunks(&Seed::new([1; 32]), 7, 1, length, rounds).remove(0);
             let place = Place { stage: Stage::Execute, index: 0 };
             let bytes = envelope::call(place, 1, &chunk);

@@ -9,17 +9,23 @@ use crate::{
     record::{NodeId, What},
     scenario::explain::doing,
     tier::{self, Ask, Tier},
+    twins::jobs::Input,
 };
-use pangea::node::hub::HubIn;
+use bytes::Bytes;
+use pangea::{
+    drivers::jobs::stored::{Stored as StoredInput, Survey},
+    node::hub::HubIn,
+};
 use pangea_ces::api::Selection;
 use pangea_compute::api::{News, coordinator};
 use pangea_kernel::Seed;
 use pangea_protocols::{
     JobId,
     job::{ErrorKind, JobEvent, Outcome, Stored},
+    ticket::Ticket,
     time::Time,
 };
-use pangea_transfer::api::Redundancy;
+use pangea_transfer::api::{Redundancy, download};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -75,6 +81,8 @@ pub struct Operations {
     ledger: Ledger,
     heard: Arc<Mutex<Vec<(NodeId, Heard)>>>,
     running: BTreeMap<u32, Running>,
+    /// Computations of which the manifest is still read.
+    surveying: BTreeSet<u32>,
     stored: BTreeMap<u32, Stored>,
     removed: BTreeSet<u32>,
     /// Of these, all holders have said so.
@@ -95,6 +103,7 @@ impl Operations {
             ledger,
             heard: Arc::default(),
             running: BTreeMap::new(),
+            surveying: BTreeSet::new(),
             stored: BTreeMap::new(),
             removed: BTreeSet::new(),
             fully_removed: BTreeSet::new(),
@@ -156,8 +165,20 @@ impl Operations {
         if let Some((spec, chunks)) = computing::question(&self.seed, operation.id, &operation.what) {
             let submitted = tier
                 .jobs(operation.node)
-                .is_some_and(|jobs| jobs.submit(&actors.coordinator, job(operation.id), spec, chunks));
+                .is_some_and(|jobs| jobs.submit(&actors.coordinator, job(operation.id), spec, Input::Chunks(chunks)));
             if !submitted {
+                self.end(operation.id, End::Failed, "the node is overloaded", observer);
+            }
+            return;
+        }
+        if let Some((_, of, _)) = computing::question_of_stored(&self.seed, operation.id, &operation.what) {
+            let Some(stored) = self.stored.get(&of) else {
+                return self.end(operation.id, End::Skipped, "what it is about is not stored", observer);
+            };
+            let (cid, hints, timeout) = (stored.cid, Vec::new(), TIMEOUT);
+            let survey = download::In::Survey { job: job(operation.id), cid, hints, timeout };
+            self.surveying.insert(operation.id);
+            if actors.downloads.send(survey).is_err() {
                 self.end(operation.id, End::Failed, "the node is overloaded", observer);
             }
             return;
@@ -218,7 +239,7 @@ impl Operations {
                 })
             }
             Do::Remove { of } => Some(Ask::Remove { cid: self.stored.get(of)?.cid, hints: Vec::new() }),
-            Do::Cancel { .. } | Do::Compute { .. } => None,
+            Do::Cancel { .. } | Do::Compute { .. } | Do::ComputeStored { .. } => None,
         }
     }
 
@@ -227,7 +248,7 @@ impl Operations {
         let put = matches!(running.operation.what, Do::Put { .. });
         running.cancelled = true;
         let Some(actors) = tier.actors(running.operation.node) else { return };
-        if matches!(running.operation.what, Do::Compute { .. }) {
+        if is_computed(&running.operation.what) && !self.surveying.contains(&of) {
             // The coordinator tells its end.
             let _ = actors.coordinator.send(coordinator::In::Cancel { job: job(of) });
             return;
@@ -245,6 +266,10 @@ impl Operations {
         for (node, message) in heard {
             match message {
                 Heard::Hub(HubIn::Job(event)) => self.on_job(node, event, observer, tier),
+                Heard::Hub(HubIn::Surveyed { job, root, placement }) => {
+                    let survey = Survey { root: *root, placement };
+                    self.on_surveyed(node, number(job), survey, observer, tier);
+                }
                 Heard::Hub(HubIn::Restarted { actor }) => self.on_restarted(node, actor, observer),
                 Heard::Hub(_) => {}
                 Heard::News(id, news) => self.on_news(node, id, news, observer),
@@ -252,13 +277,41 @@ impl Operations {
         }
     }
 
+    /// The manifest of what is to be computed on is here: as in production, the job is kept with it from now on.
+    fn on_surveyed(&mut self, node: NodeId, id: u32, survey: Survey, observer: &Observer, tier: &dyn Tier) {
+        let asked = self.running.get(&id).filter(|running| running.operation.node == node);
+        let Some(what) = asked.map(|running| running.operation.what.clone()) else { return };
+        let Some((spec, of, stripes)) = computing::question_of_stored(&self.seed, id, &what) else { return };
+        self.surveying.remove(&id);
+        let Some(Stored { cid, key, .. }) = self.stored.get(&of).cloned() else { return };
+        let submitted = match StoredInput::new(Ticket { cid, hints: Vec::new(), key }, survey, stripes) {
+            Ok(Some(stored)) => tier.jobs(node).zip(tier.actors(node)).is_some_and(|(jobs, actors)| {
+                jobs.submit(&actors.coordinator, job(id), spec, Input::Stored(Box::new(stored)))
+            }),
+            Ok(None) => return self.end(id, End::Skipped, "it is not in stripes", observer),
+            Err(error) => return self.end(id, End::Failed, &error.message, observer),
+        };
+        if !submitted {
+            self.end(id, End::Failed, "the node is overloaded", observer);
+        }
+    }
+
     fn on_news(&mut self, node: NodeId, id: JobId, news: News, observer: &Observer) {
         let id = number(id);
         let Some(running) = self.running.get(&id).filter(|running| running.operation.node == node) else { return };
         match news {
-            News::Done { outputs, receipt, .. } => {
+            News::Done { outputs, receipt, progress } => {
                 observer.goal("computed");
-                if let Some(wrong) = computing::wrong(&self.seed, id, &running.operation.what, &outputs, &receipt) {
+                if progress.own_bytes > 0 && progress.read_bytes > progress.own_bytes {
+                    observer.goal("read-in-place");
+                }
+                let what = &running.operation.what;
+                let stored = match what {
+                    Do::ComputeStored { of, .. } => self.content(*of),
+                    _ => None,
+                };
+                let came = (&outputs[..], &*receipt);
+                if let Some(wrong) = computing::wrong(&self.seed, id, what, stored.as_ref(), came) {
                     observer.violation("computed", wrong);
                 }
                 self.end(id, End::Ok, "", observer);
@@ -314,6 +367,12 @@ impl Operations {
         self.end(id, End::Ok, "", observer);
     }
 
+    /// What the put `id` was to store.
+    fn content(&self, id: u32) -> Option<Bytes> {
+        let Do::Put { content, bytes, .. } = self.plan.operation(id)?.what else { return None };
+        Some(content::bytes(&self.seed, id, content, bytes))
+    }
+
     /// What is wrong with what the get `id` has written.
     fn compare(&self, id: u32, tier: &dyn Tier) -> Option<String> {
         let operation = &self.running.get(&id)?.operation;
@@ -352,9 +411,11 @@ impl Operations {
     }
 
     fn of(&self, node: NodeId) -> Vec<u32> {
-        let of_node =
-            |running: &Running| running.operation.node == node && !matches!(running.operation.what, Do::Compute { .. });
-        self.running.iter().filter(|(_, running)| of_node(running)).map(|(id, _)| *id).collect()
+        let of_node = |(id, running): &(&u32, &Running)| {
+            let kept = is_computed(&running.operation.what) && !self.surveying.contains(id);
+            running.operation.node == node && !kept
+        };
+        self.running.iter().filter(of_node).map(|(id, _)| *id).collect()
     }
 
     /// The run is over: what still runs has not ended in time.
@@ -377,6 +438,7 @@ impl Operations {
 
     fn end(&mut self, id: u32, end: End, text: &str, observer: &Observer) {
         let Some(running) = self.running.remove(&id) else { return };
+        self.surveying.remove(&id);
         let Running { operation, began, .. } = running;
         if matches!(operation.what, Do::Put { .. }) {
             self.ledger.end(id, end == End::Ok);
@@ -428,8 +490,12 @@ fn kind(what: &Do) -> &'static str {
         Do::Get { .. } => "get",
         Do::Remove { .. } => "remove",
         Do::Cancel { .. } => "cancel",
-        Do::Compute { .. } => "compute",
+        Do::Compute { .. } | Do::ComputeStored { .. } => "compute",
     }
+}
+
+fn is_computed(what: &Do) -> bool {
+    matches!(what, Do::Compute { .. } | Do::ComputeStored { .. })
 }
 
 fn job(id: u32) -> JobId {
@@ -459,7 +525,9 @@ impl Watch for Listener {
 
     fn see(&mut self, _: Time, node: Option<NodeId>, _: &Who, sight: Sight<'_>, _: &mut Findings) {
         let heard = match sight {
-            Sight::Hub(message @ (HubIn::Job(_) | HubIn::Restarted { .. })) => Heard::Hub(message.clone()),
+            Sight::Hub(message @ (HubIn::Job(_) | HubIn::Surveyed { .. } | HubIn::Restarted { .. })) => {
+                Heard::Hub(message.clone())
+            }
             Sight::Jobs(coordinator::Out::News { job, news: news @ (News::Done { .. } | News::Failed(_)) }) => {
                 Heard::News(*job, news.clone())
             }

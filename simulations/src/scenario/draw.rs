@@ -199,7 +199,7 @@ fn operations(scenario: &Scenario, root: &Seed, plan: &mut Plan) -> Result<Vec<V
     }
     for (number, spec) in scenario.computes.iter().enumerate() {
         let seed = root.derive("compute").derive(&number.to_string());
-        repeat(spec.count.draw_whole(&mut seed.draw()), &seed, |draw| compute(plan, spec, draw))?;
+        repeat(spec.count.draw_whole(&mut seed.draw()), &seed, |draw| compute(plan, spec, &puts, draw))?;
     }
     plan.operations.sort_by_key(|operation| (operation.at_ms, operation.id));
     Ok(puts)
@@ -249,14 +249,22 @@ fn get(plan: &mut Plan, spec: &GetSpec, puts: &[Vec<u32>], draw: &mut Draw) -> R
     add(plan, at_ms, node, Do::Get { of, range })
 }
 
-fn compute(plan: &mut Plan, spec: &ComputeSpec, draw: &mut Draw) -> Result<u32, String> {
+fn compute(plan: &mut Plan, spec: &ComputeSpec, puts: &[Vec<u32>], draw: &mut Draw) -> Result<u32, String> {
+    let checked = spec.checked.unwrap_or(Checked::Audited);
+    if spec.of.is_some() {
+        let of = target(puts, spec.of, draw)?;
+        let node = plan.operation(of).ok_or("a computation is about a put that is not there")?.node;
+        let stripes = u32::try_from(spec.stripes.draw_whole(draw)).unwrap_or(u32::MAX);
+        let what = Do::ComputeStored { of, stripes, merge: spec.merge, checked };
+        return add(plan, spec.at.draw_whole(draw), node, what);
+    }
     let node = one(plan, spec.from.as_ref(), draw)?;
     let what = Do::Compute {
         chunks: u32::try_from(spec.chunks.draw_whole(draw)).unwrap_or(u32::MAX),
         bytes: spec.size.draw_whole(draw),
         rounds: u16::try_from(spec.rounds.draw_whole(draw)).unwrap_or(u16::MAX),
         merge: spec.merge,
-        checked: spec.checked.unwrap_or(Checked::Audited),
+        checked,
     };
     add(plan, spec.at.draw_whole(draw), node, what)
 }

@@ -64,6 +64,9 @@ pub fn doing(id: u32, what: &Do) -> String {
         Do::Get { of, range: Some([offset, length]) } => format!("get #{of}, {length} B at {offset} (#{id})"),
         Do::Remove { of } => format!("remove #{of} (#{id})"),
         Do::Cancel { of } => format!("cancel #{of} (#{id})"),
+        Do::ComputeStored { of, stripes, checked, .. } => {
+            format!("compute #{id} over #{of}, {stripes} MiB a chunk, {checked:?}").to_lowercase()
+        }
         Do::Compute { chunks, bytes, rounds, checked, .. } => {
             format!("compute #{id}, {chunks} chunks of {bytes} B, {rounds} rounds, {checked:?}").to_lowercase()
         }

@@ -93,6 +93,10 @@ fn quota() -> Range<Size> {
     Range::new(1e9, 1e9)
 }
 
+fn frame() -> Range<Size> {
+    Range::new(1e6, 1e6)
+}
+
 fn one() -> Range<Count> {
     Range::new(1.0, 1.0)
 }
@@ -200,8 +204,17 @@ pub struct ComputeSpec {
     #[serde(default = "one")]
     pub count: Range<Count>,
     pub at: Range<Ms>,
+    /// Of so many chunks of so many bytes; not of what is stored.
+    #[serde(default = "one")]
     pub chunks: Range<Count>,
+    #[serde(default = "frame")]
     pub size: Range<Size>,
+    /// On what one of the `[[put]]` with this number has stored, in chunks of so many stripes, which are read where they
+    /// are computed on. Asked by whoever stored it.
+    #[serde(default)]
+    pub of: Option<usize>,
+    #[serde(default = "one")]
+    pub stripes: Range<Count>,
     /// How often each chunk is read: what a task takes is about 3 µs for each byte and round.
     #[serde(default = "one")]
     pub rounds: Range<Count>,

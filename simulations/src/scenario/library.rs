@@ -42,6 +42,7 @@ pub const LIBRARY: &[(&str, &str)] = library![
     "lost-bootstrap",
     "slow-and-removed",
     "computing",
+    "computing-in-place",
     "cheaters",
     "rare-cheaters",
 ];

@@ -202,7 +202,7 @@ impl Cores for Recipe {
     }
 
     fn downloads(&self) -> Downloader {
-        Downloader::new()
+        Downloader::new(PeerId(self.0.key.verifying_key().to_bytes()))
     }
 
     fn coordinator(&self) -> Coordinator {

@@ -1,7 +1,8 @@
-//! The jobs driver: inputs in memory, and what the coordinator has committed, which outlives the process.
+//! The jobs driver: inputs in memory or in stored objects, and what the coordinator has committed, which outlives the process.
 
 use crate::timeline::Timeline;
 use bytes::Bytes;
+use pangea::drivers::jobs::stored::Stored;
 use pangea_compute::api::{News, Saved, Spec, coordinator};
 use pangea_kernel::{Port, Rejected};
 use pangea_protocols::JobId;
@@ -23,10 +24,40 @@ pub struct Jobs {
     kept: Arc<Mutex<BTreeMap<JobId, Kept>>>,
 }
 
+/// What a job computes on.
+pub enum Input {
+    /// Chunks that are here.
+    Chunks(Vec<Bytes>),
+    /// An object of which only the manifest was read.
+    Stored(Box<Stored>),
+}
+
+impl Input {
+    fn count(&self) -> u32 {
+        match self {
+            Self::Chunks(chunks) => u32::try_from(chunks.len()).unwrap_or(u32::MAX),
+            Self::Stored(stored) => stored.chunks(),
+        }
+    }
+
+    fn answer(&self, job: JobId, index: u32) -> Option<coordinator::In> {
+        match self {
+            Self::Chunks(chunks) => {
+                let bytes = chunks.get(index as usize)?.clone();
+                Some(coordinator::In::Input { job, index, bytes })
+            }
+            Self::Stored(stored) => {
+                let (input, local) = stored.chunk(index)?;
+                Some(coordinator::In::Stored { job, index, input: Box::new(input), local })
+            }
+        }
+    }
+}
+
 /// A job that has not ended.
 struct Kept {
     spec: Spec,
-    chunks: Vec<Bytes>,
+    input: Input,
     saved: Vec<Saved>,
 }
 
@@ -36,11 +67,10 @@ impl Jobs {
         Self { timeline, kept: Arc::default() }
     }
 
-    /// A user submits a job, whose input is `chunks`; named as the user names it. False if the coordinator's mailbox is
-    /// full.
-    pub fn submit(&self, coordinator: &Port<coordinator::In>, job: JobId, mut spec: Spec, chunks: Vec<Bytes>) -> bool {
-        spec.chunks = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
-        self.kept().insert(job, Kept { spec: spec.clone(), chunks, saved: Vec::new() });
+    /// A user submits a job with its input; named as the user names it. False if the coordinator's mailbox is full.
+    pub fn submit(&self, coordinator: &Port<coordinator::In>, job: JobId, mut spec: Spec, input: Input) -> bool {
+        spec.chunks = input.count();
+        self.kept().insert(job, Kept { spec: spec.clone(), input, saved: Vec::new() });
         let sent = coordinator.send(coordinator::In::Submit { job, spec: Box::new(spec) }).is_ok();
         if !sent {
             self.kept().remove(&job);
@@ -72,11 +102,9 @@ impl Jobs {
                 }
             }
             Out::Want { job, index } => {
-                let chunk = self.kept().get(&job).and_then(|kept| kept.chunks.get(index as usize).cloned());
-                let message = match chunk {
-                    Some(bytes) => In::Input { job, index, bytes },
-                    None => In::InputFailed { job, reason: format!("there is no chunk {index}") },
-                };
+                let found = self.kept().get(&job).and_then(|kept| kept.input.answer(job, index));
+                let missing = || In::InputFailed { job, reason: format!("there is no chunk {index}") };
+                let message = found.unwrap_or_else(missing);
                 let (timeline, mouth) = (self.timeline.clone(), mouth.clone());
                 self.timeline.after(READ, move || mouth.tell(&timeline, message));
             }

@@ -129,9 +129,17 @@ pub(super) fn progress_value(progress: &Progress) -> Value {
         "stage": progress.stage.map(stage), "done": progress.done, "total": progress.total, "running": progress.running,
         "hosts": progress.hosts, "executions": progress.executions, "audited": progress.audited,
         "retried": progress.retried, "restored": progress.restored, "speculated": progress.speculated,
-        "banned": progress.banned, "busy_hosts": progress.busy_hosts, "busy_waiting": progress.busy_waiting,
+        "banned": progress.banned, "read_bytes": progress.read_bytes, "own_bytes": progress.own_bytes,
+        "busy_hosts": progress.busy_hosts, "busy_waiting": progress.busy_waiting,
         "eta_ms": progress.eta.map(|eta| eta.as_millis() as u64),
     })
+}
+
+/// What nodes have read of a stored object themselves, in words.
+pub(super) fn read_in_place(progress: &Progress) -> Option<String> {
+    let (read, own) = (format::size(progress.read_bytes), format::size(progress.own_bytes));
+    (progress.read_bytes > 0)
+        .then(|| format!("{read} of input read by the nodes themselves, {own} from their own disks"))
 }
 
 /// How results are checked, in words.
@@ -218,6 +226,9 @@ fn description(view: &ComputationView) -> String {
             ),
         ),
     ];
+    if let Some(read) = read_in_place(progress) {
+        rows.push(("in place", read));
+    }
     if progress.restored > 0 {
         rows.push(("restored", format!("{} tasks were done in an earlier life of the node", progress.restored)));
     }

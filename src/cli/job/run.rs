@@ -24,6 +24,7 @@ use pangea_protocols::{
     job::{ErrorKind, Outcome},
     manifest::FRAME_BYTES,
     receipt_job::Verification,
+    stored::FRAMES_MAX,
     task::Limits,
     ticket::Ticket,
 };
@@ -47,12 +48,16 @@ const PIECE_BYTES: u64 = 4 << 20;
 #[command(
     after_help = "The input is cut into chunks, the module is called for each of them on some node, and the outputs are joined in
 order, or by the module with --merge. Results are checked by running some of them again elsewhere.
+A ticket's object is fetched by this node, decrypted and sent on in chunks, unless it is a file that is cut into stripes:
+then each node reads and decrypts the stripes that it computes on itself, its own disk first, with keys of just these. The
+read key stays here.
 Ctrl-C cancels the job. With --detach it goes on by itself, and in the next life of the node.
 
 Examples:
   pangea job run wordcount.wasm book.txt --merge
   pangea job run grep.wasm logs.txt --map lines:4MiB --output found.txt --timeout 10m
   pangea job run train.wasm points.bin --map records:64:1MiB --quorum 3 --detach
+  pangea job run wordcount.wasm 'pangea:bafk…#k=…' --map stripes:4 --merge
   pangea job run render.wasm scene.txt --map module --merge --output picture.ppm
   … | pangea job run wordcount.wasm - --merge --json"
 )]
@@ -61,8 +66,8 @@ pub(crate) struct RunArgs {
     module: PathBuf,
     /// What to compute on: a file, a ticket, or - for standard input
     input: String,
-    /// How the input becomes chunks: lines[:SIZE], bytes:SIZE, records:SIZE[:CHUNK], stripes (of a stored object), whole,
-    /// or module (its own split)
+    /// How the input becomes chunks: lines[:SIZE], bytes:SIZE, records:SIZE[:CHUNK], stripes[:COUNT] (MiB by MiB: those of a
+    /// ticket are read by the nodes that need them), whole, or module (its own split)
     #[arg(long, value_name = "HOW", default_value = "lines", value_parser = parse_map)]
     map: Map,
     /// The module joins the outputs
@@ -118,6 +123,10 @@ fn parse_map(text: &str) -> Result<Map, String> {
     let cut = match parts[..] {
         ["whole"] => Cut::Whole,
         ["stripes"] => Cut::Bytes(FRAME_BYTES as u64),
+        ["stripes", count] => match count.parse::<u64>() {
+            Ok(count) if (1..=FRAMES_MAX as u64).contains(&count) => Cut::Bytes(count * FRAME_BYTES as u64),
+            _ => return Err(format!("a task takes 1 to {FRAMES_MAX} stripes")),
+        },
         ["lines"] => Cut::Lines(LINES_BYTES),
         ["lines", bytes] => Cut::Lines(size(bytes)?),
         ["bytes", bytes] => Cut::Bytes(size(bytes)?),
@@ -125,9 +134,8 @@ fn parse_map(text: &str) -> Result<Map, String> {
         ["records", record, chunk] => Cut::Records { record: size(record)?, chunk: size(chunk)? },
         ["module"] => return Ok(Map { cut: Cut::Bytes(PIECE_BYTES), split: true }),
         _ => {
-            return Err(
-                "there are lines[:SIZE], bytes:SIZE, records:SIZE[:CHUNK], stripes, whole and module".to_owned()
-            );
+            return Err("there are lines[:SIZE], bytes:SIZE, records:SIZE[:CHUNK], stripes[:COUNT], whole and module"
+                .to_owned());
         }
     };
     Ok(Map { cut, split: false })
@@ -178,13 +186,13 @@ pub(crate) async fn run(session: &Session<'_>, args: RunArgs) -> Result<(), CliE
     let input = match &from {
         From::File(path) => record::Input::Path(path.clone()),
         From::Stdin => record::Input::Stream("standard input".to_owned()),
-        From::Ticket(ticket) => record::Input::Stream(ticket.cid.to_string()),
+        From::Ticket(ticket) => record::Input::Ticket(ticket.clone()),
     };
     let name = args.module.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
     let request = record::Request { module, module_name: name, input, terms: args.terms() };
     let path = std::path::absolute(&args.module).map_err(|error| CliError::io("the module", &error))?;
     let computations = session.answer(session.client.computations()).await?;
-    let (started, feed) = computations.run(&request, Some(&path)).await?;
+    let (started, feed) = computations.run(&request, Some(&path), session.timeout).await?;
     if let Some(feed) = feed {
         let fed = match from {
             From::Ticket(ticket) => feed_object(session, *ticket, feed).await,
@@ -355,8 +363,9 @@ fn summary(view: &ComputationView) -> String {
         0 => String::new(),
         banned => format!("; {} gave wrong results and was banned", format::count(u64::from(banned), "node")),
     };
+    let read = kept::read_in_place(progress).map_or(String::new(), |read| format!("; {read}"));
     format!(
-        "{} of output from {}{took}: {} results, {} of them run again to check{banned}; the receipt is at `pangea job \
+        "{} of output from {}{took}: {} results, {} of them run again to check{banned}{read}; the receipt is at `pangea job \
          receipt {}`",
         format::size(view.output_bytes),
         format::count(u64::from(progress.total), "task"),
@@ -402,12 +411,13 @@ mod tests {
             ("records:100", Cut::Records { record: 100, chunk: 1 << 20 }, false),
             ("records:100:1000", Cut::Records { record: 100, chunk: 1000 }, false),
             ("stripes", Cut::Bytes(FRAME_BYTES as u64), false),
+            ("stripes:15", Cut::Bytes(15 * FRAME_BYTES as u64), false),
             ("whole", Cut::Whole, false),
             ("module", Cut::Bytes(4 << 20), true),
         ] {
             assert_eq!(parse_map(text), Ok(Map { cut, split }), "{text}");
         }
-        for bad in ["", "bytes", "lines:0", "lines:x", "records", "words"] {
+        for bad in ["", "bytes", "lines:0", "lines:x", "records", "words", "stripes:0", "stripes:16", "stripes:x"] {
             assert!(parse_map(bad).is_err(), "{bad}");
         }
         assert_eq!((parse_percent("12.5"), parse_percent("10%")), (Ok(12.5), Ok(10.0)));

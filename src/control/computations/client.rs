@@ -18,8 +18,9 @@ use crate::{
 };
 use pangea_protocols::{
     generated::control_capnp::{self as schema, byte_sink, computation_watch, computations},
-    job::JobError,
+    job::{ErrorKind, JobError},
 };
+use std::time::Duration;
 
 /// What a client may ask; see [`crate::drivers::jobs::JobsHandle`].
 pub struct Computations {
@@ -34,7 +35,8 @@ impl Computations {
         Self { client }
     }
 
-    /// Begins a computation. The module is sent if it is small, else read by the node from `path`; a stream is to be fed.
+    /// Begins a computation. The module is sent if it is small, else read by the node from `path`; a stream is to be fed,
+    /// and so is a stored object that is not read in parts. To open one may take so long without anything moving.
     ///
     /// # Errors
     /// Every method fails with a [`JobError`].
@@ -42,6 +44,7 @@ impl Computations {
         &self,
         request: &Request,
         path: Option<&std::path::Path>,
+        timeout: Duration,
     ) -> Result<(ComputationView, Option<Feed>), JobError> {
         let mut call = self.client.run_request();
         let mut module = call.get().init_module();
@@ -53,7 +56,13 @@ impl Computations {
         match &request.input {
             Input::Path(path) => call.get().init_input().set_path(encode::path_bytes(path)),
             Input::Stream(name) => call.get().init_input().set_stream(name.as_str()),
+            Input::Ticket(ticket) => call.get().init_input().set_ticket(ticket.to_string().as_str()),
+            Input::Stored(_) => {
+                let text = "what a node has read of an object stays there: name it by its ticket";
+                return Err(JobError::new(ErrorKind::Usage, text));
+            }
         }
+        call.get().set_timeout_ms(encode::millis(timeout));
         write_terms(call.get().init_terms(), &request.terms);
         let response = call.send().promise.await.map_err(lost)?;
         let started = open(response.get().map_err(lost)?.get_answer())?;

@@ -38,7 +38,7 @@ pub(super) fn write(mut to: computation::Builder<'_>, from: &Record) {
     to.set_module(from.module.to_string().as_str());
     to.set_module_name(from.module_name.as_str());
     to.set_input_name(from.input_name.as_str());
-    to.set_input_bytes(from.source.as_ref().map_or(0, |source| source.len));
+    to.set_input_bytes(from.input_bytes());
     to.set_chunks(from.chunks);
     write_terms(to.reborrow().init_terms(), &from.terms);
     to.set_state(match from.state {
@@ -101,6 +101,8 @@ fn write_progress(mut to: computation_progress::Builder<'_>, from: &Progress) {
     to.set_busy_hosts(from.busy_hosts);
     to.set_busy_waiting(from.busy_waiting);
     to.set_eta_ms(from.eta.map_or(NONE, encode::millis));
+    to.set_read_bytes(from.read_bytes);
+    to.set_own_bytes(from.own_bytes);
 }
 
 fn stage_name(stage: Stage) -> &'static str {
@@ -121,6 +123,8 @@ fn read_progress(from: computation_progress::Reader<'_>) -> Result<Progress, Dec
         restored: from.get_restored(),
         speculated: from.get_speculated(),
         banned: from.get_banned(),
+        read_bytes: from.get_read_bytes(),
+        own_bytes: from.get_own_bytes(),
         busy_hosts: from.get_busy_hosts(),
         busy_waiting: from.get_busy_waiting(),
         eta: Some(from.get_eta_ms()).filter(|ms| *ms != NONE).map(Duration::from_millis),

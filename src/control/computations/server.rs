@@ -13,15 +13,18 @@ use crate::{
     },
     drivers::jobs::{
         JobsHandle,
-        record::{Input, Record, Request},
+        record::{Input, Record, Request, Terms},
+        stored::{self, Stored},
     },
+    node::NodeHandle,
 };
 use bytes::Bytes;
 use pangea_protocols::{
     generated::control_capnp::{self as schema, byte_sink, computation_watch, computations},
     job::{ErrorKind, JobError},
+    ticket::Ticket,
 };
-use std::{cell::Cell, path::PathBuf, rc::Rc};
+use std::{cell::Cell, path::PathBuf, rc::Rc, time::Duration};
 use tokio::{
     io::AsyncReadExt,
     sync::{Mutex, watch},
@@ -31,17 +34,36 @@ use tokio::{
 const MODULE_FILE_MAX: u64 = 64 << 20;
 
 /// Answers the calls of one client.
-pub(in crate::control) struct Service(pub(in crate::control) JobsHandle);
+pub(in crate::control) struct Service {
+    pub(in crate::control) node: NodeHandle,
+    pub(in crate::control) jobs: JobsHandle,
+}
 
 impl Service {
     async fn start(&self, params: computations::RunParams) -> Result<(Record, bool), JobError> {
-        let (module, request) = read_run(&params).map_err(bad)?;
-        let module = match module {
+        let (module, mut request, timeout) = read_run(&params).map_err(bad)?;
+        request.module = match module {
             Module::Bytes(bytes) => bytes,
             Module::Path(path) => read_module(path).await?,
         };
-        let streams = matches!(request.input, Input::Stream(_));
-        Ok((self.0.run(Request { module, ..request }).await?, streams))
+        if let Input::Ticket(ticket) = &request.input
+            && let Some(stored) = self.open(ticket, &request.terms, timeout).await?
+        {
+            request.input = Input::Stored(Box::new(stored));
+        }
+        let streams = matches!(request.input, Input::Stream(_) | Input::Ticket(_));
+        Ok((self.jobs.run(request).await?, streams))
+    }
+
+    /// Reads the manifest of an object whose parts are to be read where they are needed. `None` if it has to be fetched.
+    async fn open(&self, ticket: &Ticket, terms: &Terms, timeout: Duration) -> Result<Option<Stored>, JobError> {
+        let Some(frames) = stored::frames(terms.cut, terms.split) else { return Ok(None) };
+        let survey = self.node.survey(ticket.cid, ticket.hints.clone(), timeout).await?;
+        let stored = Stored::new(ticket.clone(), survey, frames)?;
+        if stored.is_none() {
+            tracing::info!(cid = %ticket.cid, "a directory, or all in its root: this node fetches the input of the job");
+        }
+        Ok(stored)
     }
 }
 
@@ -63,7 +85,7 @@ async fn read_module(path: PathBuf) -> Result<Bytes, JobError> {
     Ok(tokio::fs::read(&path).await.map_err(said)?.into())
 }
 
-fn read_run(params: &computations::RunParams) -> Result<(Module, Request), DecodeError> {
+fn read_run(params: &computations::RunParams) -> Result<(Module, Request, Duration), DecodeError> {
     use schema::{module, source};
     let params = params.get()?;
     let from = params.get_module()?;
@@ -77,10 +99,12 @@ fn read_run(params: &computations::RunParams) -> Result<(Module, Request), Decod
     let input = match params.get_input()?.which()? {
         source::Path(path) => Input::Path(decode::path(path?)?),
         source::Stream(name) => Input::Stream(name?.to_str()?.to_owned()),
+        source::Ticket(ticket) => Input::Ticket(Box::new(decode::parse(ticket?)?)),
     };
+    let timeout = Duration::from_millis(params.get_timeout_ms());
     let terms = read_terms(params.get_terms()?)?;
     let module_name = from.get_name()?.to_str()?.to_owned();
-    Ok((module, Request { module: Bytes::new(), module_name, input, terms }))
+    Ok((module, Request { module: Bytes::new(), module_name, input, terms }, timeout))
 }
 
 impl computations::Server for Service {
@@ -94,7 +118,7 @@ impl computations::Server for Service {
             let mut started = answer.init_ok();
             write(started.reborrow().init_computation(), &record);
             if streams {
-                let feed = FeedServer { jobs: self.0.clone(), name: record.name, ended: Cell::new(false) };
+                let feed = FeedServer { jobs: self.jobs.clone(), name: record.name, ended: Cell::new(false) };
                 started.set_feed(capnp_rpc::new_client(feed));
             }
             Ok(())
@@ -102,7 +126,7 @@ impl computations::Server for Service {
     }
 
     async fn list(self: Rc<Self>, _: computations::ListParams, mut to: computations::ListResults) -> capnp::Result<()> {
-        respond(to.get().init_answer(), self.0.list().await, |answer, all| {
+        respond(to.get().init_answer(), self.jobs.list().await, |answer, all| {
             let mut list = answer.initn_ok(u32::try_from(all.len()).unwrap_or(u32::MAX));
             for (n, record) in (0..list.len()).zip(&all) {
                 write(list.reborrow().get(n), record);
@@ -117,7 +141,7 @@ impl computations::Server for Service {
         mut to: computations::WatchResults,
     ) -> capnp::Result<()> {
         let name = params.get()?.get_name()?.to_str()?.to_owned();
-        respond(to.get().init_answer(), self.0.watch(name).await, |mut answer, mut view| {
+        respond(to.get().init_answer(), self.jobs.watch(name).await, |mut answer, mut view| {
             view.mark_changed();
             answer.set_ok(capnp_rpc::new_client::<computation_watch::Client, _>(Watch(Mutex::new(view))))
         })
@@ -129,7 +153,7 @@ impl computations::Server for Service {
         mut to: computations::CancelResults,
     ) -> capnp::Result<()> {
         let name = params.get()?.get_name()?.to_str()?.to_owned();
-        respond_nothing(to.get().init_answer(), self.0.cancel(name).await)
+        respond_nothing(to.get().init_answer(), self.jobs.cancel(name).await)
     }
 
     async fn remove(
@@ -138,7 +162,7 @@ impl computations::Server for Service {
         mut to: computations::RemoveResults,
     ) -> capnp::Result<()> {
         let name = params.get()?.get_name()?.to_str()?.to_owned();
-        respond_nothing(to.get().init_answer(), self.0.remove(name).await)
+        respond_nothing(to.get().init_answer(), self.jobs.remove(name).await)
     }
 
     async fn read(
@@ -149,7 +173,7 @@ impl computations::Server for Service {
         let params = params.get()?;
         let name = params.get_name()?.to_str()?.to_owned();
         let (file, sink) = (file_of(params.get_file()?), params.get_sink()?);
-        let result = match self.0.file(name, file).await {
+        let result = match self.jobs.file(name, file).await {
             Ok(path) => stream(path, &sink).await,
             Err(error) => Err(error),
         };

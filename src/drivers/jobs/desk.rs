@@ -4,7 +4,7 @@ use super::{
     ENDED_BYTES_MAX, ENDED_MAX, JobsError, JobsHandle, RECEIVING_MAX,
     handle::{self, Reply},
     input::Chunks,
-    job::{Job, Live, begin, failed, load, prepare, set_chunks, size_of, unix, write_failed},
+    job::{Job, Live, Ready, begin, failed, load, prepare, set_chunks, size_of, unix, write_failed},
     notes::Notes,
     record::{Input, Record, Request, State},
 };
@@ -117,6 +117,21 @@ fn port(tasks: SyncSender<Task>, waiting: Arc<AtomicUsize>) -> Port<coordinator:
     })
 }
 
+/// The answer to what the coordinator wants; `None` if the job has no input.
+fn input(live: &Live, job: JobId, index: u32) -> Option<coordinator::In> {
+    use coordinator::In;
+    if let Some(stored) = &live.stored {
+        return Some(match stored.chunk(index) {
+            Some((input, local)) => In::Stored { job, index, input: Box::new(input), local },
+            None => In::InputFailed { job, reason: format!("the object has no chunk {index}") },
+        });
+    }
+    Some(match live.chunks.as_ref()?.read(index) {
+        Ok(bytes) => In::Input { job, index, bytes: bytes.into() },
+        Err(reason) => In::InputFailed { job, reason },
+    })
+}
+
 struct Desk {
     dir: PathBuf,
     enabled: bool,
@@ -167,16 +182,12 @@ impl Desk {
     }
 
     fn on_core(&mut self, out: coordinator::Out) {
-        use coordinator::{In, Out};
+        use coordinator::Out;
         match out {
             Out::Began => self.begin_all(),
             Out::Want { job, index } => {
-                let chunks = self.live(job).and_then(|live| live.chunks.as_ref());
-                let Some(read) = chunks.map(|chunks| chunks.read(index)) else { return };
-                self.tell(match read {
-                    Ok(bytes) => In::Input { job, index, bytes: bytes.into() },
-                    Err(reason) => In::InputFailed { job, reason },
-                });
+                let Some(message) = self.live(job).and_then(|live| input(live, job, index)) else { return };
+                self.tell(message);
             }
             Out::Save { job, saved } => {
                 let Some(journal) = self.live(job).and_then(|live| live.journal.as_mut()) else { return };
@@ -196,7 +207,12 @@ impl Desk {
             }
             Out::News { job, news } => self.on_news(job, news),
             // The rest is for others. What is over is removed when its end is told.
-            Out::Candidates { .. } | Out::Send { .. } | Out::Report { .. } | Out::Forget { .. } => {}
+            Out::Candidates { .. }
+            | Out::Read { .. }
+            | Out::StopReading { .. }
+            | Out::Send { .. }
+            | Out::Report { .. }
+            | Out::Forget { .. } => {}
         }
     }
 
@@ -319,15 +335,16 @@ impl Desk {
         }
         let Request { module, module_name, input, terms } = request;
         // What is wrong with an input that is there is told before anything is made.
-        let chunks = match &input {
+        let (input_name, input) = match input {
             Input::Path(path) => {
-                Some(Chunks::open(path, terms.cut, None).map_err(|text| JobError::new(ErrorKind::Usage, text))?)
+                let usage = |text| JobError::new(ErrorKind::Usage, text);
+                let chunks = Chunks::open(&path, terms.cut, None).map_err(usage)?;
+                let name = path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+                (name, Ready::Chunks(chunks))
             }
-            Input::Stream(_) => None,
-        };
-        let input_name = match input {
-            Input::Path(path) => path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned()),
-            Input::Stream(name) => name,
+            Input::Stream(name) => (name, Ready::Fed),
+            Input::Ticket(ticket) => (ticket.cid.to_string(), Ready::Fed),
+            Input::Stored(stored) => (stored.cid().to_string(), Ready::Stored(stored)),
         };
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(failed)?;
@@ -340,6 +357,7 @@ impl Desk {
             module_name,
             input_name,
             source: None,
+            stored_bytes: None,
             terms,
             chunks: 0,
             state: State::Receiving,
@@ -354,7 +372,7 @@ impl Desk {
         fs::create_dir(&dir).map_err(|error| write_failed(&dir, &error))?;
         let (view, _) = watch::channel(record);
         let mut job = Job { dir, view, live: Some(Live { since: Some(Instant::now()), ..Live::default() }) };
-        let begun = begin(&mut job, &module, chunks);
+        let begun = begin(&mut job, &module, input);
         let is_fed = job.live.as_ref().is_some_and(|live| live.feed.is_some());
         let dir = job.dir.clone();
         self.jobs.insert(name.clone(), job);

@@ -5,6 +5,7 @@ use super::{
     journal::Journal,
     notes::Notes,
     record::{Record, State},
+    stored::Stored,
 };
 use bytes::Bytes;
 use pangea_compute::api::{Saved, Spec};
@@ -40,6 +41,7 @@ pub(super) struct Live {
     pub(super) number: Option<JobId>,
     pub(super) feed: Option<File>,
     pub(super) chunks: Option<Chunks>,
+    pub(super) stored: Option<Box<Stored>>,
     pub(super) journal: Option<Journal>,
     pub(super) notes: Option<Notes>,
     pub(super) since: Option<Instant>,
@@ -132,7 +134,7 @@ impl Job {
         }
         // Told once it is so.
         self.view.send_replace(record);
-        for leftover in ["journal", "input"] {
+        for leftover in ["journal", "input", "stored"] {
             let _ = fs::remove_file(self.dir.join(leftover));
         }
     }
@@ -153,12 +155,33 @@ pub(super) fn size_of(dir: &Path) -> u64 {
     files.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
+/// What of an input is there when its job begins.
+pub(super) enum Ready {
+    /// All of it.
+    Chunks(Chunks),
+    /// Its description.
+    Stored(Box<Stored>),
+    /// Nothing yet.
+    Fed,
+}
+
 /// Writes down what was asked for.
-pub(super) fn begin(job: &mut Job, module: &[u8], chunks: Option<Chunks>) -> Result<(), JobError> {
+pub(super) fn begin(job: &mut Job, module: &[u8], input: Ready) -> Result<(), JobError> {
     write_whole(&job.dir.join("module.wasm"), false, |file| file.write_all(module))?;
-    match chunks {
-        Some(chunks) => set_chunks(job, chunks),
-        None => {
+    match input {
+        Ready::Chunks(chunks) => set_chunks(job, chunks),
+        Ready::Stored(stored) => {
+            let path = job.dir.join("stored");
+            stored.save(&path).map_err(|error| write_failed(&path, &error))?;
+            job.change(|record| {
+                record.state = State::Running;
+                record.chunks = stored.chunks();
+                record.stored_bytes = Some(stored.len());
+            });
+            job.live.get_or_insert_default().stored = Some(stored);
+            job.save()
+        }
+        Ready::Fed => {
             let path = job.dir.join("input");
             let feed = File::create(&path).map_err(|error| write_failed(&path, &error))?;
             job.live.get_or_insert_default().feed = Some(feed);
@@ -188,7 +211,13 @@ pub(super) fn prepare(job: &mut Job, number: JobId) -> Result<(Spec, Vec<Saved>)
         return Err(JobError::new(ErrorKind::Integrity, "the module that was kept with the job is damaged"));
     }
     let live = job.live.get_or_insert_default();
-    if live.chunks.is_none() {
+    if record.stored_bytes.is_some() {
+        if live.stored.is_none() {
+            let path = job.dir.join("stored");
+            let said = |error| failed(format!("cannot read {}: {error}", path.display()));
+            live.stored = Some(Box::new(Stored::load(&path).map_err(said)?));
+        }
+    } else if live.chunks.is_none() {
         let source = record.source.as_ref().ok_or_else(|| failed("the job has no input"))?;
         live.chunks = Some(Chunks::open(&source.path, record.terms.cut, Some(source)).map_err(failed)?);
     }

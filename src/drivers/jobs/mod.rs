@@ -4,6 +4,7 @@
 //! <home>/jobs/<name>/job.json     what was asked for, and how it stands
 //!                   /module.wasm
 //!                   /input        if it came as a stream
+//!                   /stored       if it lies in a stored object: its ticket, and where its parts are; for the owner only
 //!                   /journal      what the coordinator has committed: with it, another run of the node goes on
 //!                   /trace /log   what happened where, and what tasks logged
 //!                   /output /receipt
@@ -15,6 +16,7 @@
 //! | `desk` | the thread that does it |
 //! | `job` | one job with its files |
 //! | `input` | an input file that must not change, in chunks |
+//! | [`stored`] | an input that lies in a stored object, which is not read here |
 //! | `journal` | committed results |
 //! | `notes` | trace and log |
 //!
@@ -28,6 +30,7 @@ mod job;
 mod journal;
 mod notes;
 pub mod record;
+pub mod stored;
 
 pub use desk::JobsDriver;
 pub use handle::JobsHandle;

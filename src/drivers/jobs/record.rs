@@ -1,8 +1,9 @@
 //! A job as its user sees it: what was asked for, and how it stands.
 
+use super::stored::Stored;
 use bytes::Bytes;
 use pangea_compute::{api::Progress, split::Cut};
-use pangea_protocols::{Hash, job::JobError, receipt_job::Verification, task::Limits};
+use pangea_protocols::{Hash, job::JobError, receipt_job::Verification, task::Limits, ticket::Ticket};
 use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, time::Duration};
 
@@ -26,6 +27,10 @@ pub enum Input {
     Path(PathBuf),
     /// Bytes that are fed; the name is for the user.
     Stream(String),
+    /// The content of a stored object. If nobody has read its manifest it is fed.
+    Ticket(Box<Ticket>),
+    /// The same, of which the manifest was read: whoever runs a task reads its part.
+    Stored(Box<Stored>),
 }
 
 /// How a job is to run.
@@ -110,6 +115,9 @@ pub struct Record {
     pub input_name: String,
     /// The input, once it is all there.
     pub source: Option<Source>,
+    /// Bytes of the object in which it lies instead.
+    #[serde(default)]
+    pub stored_bytes: Option<u64>,
     /// How it is to run.
     pub terms: Terms,
     /// Chunks of the input, once it is cut.
@@ -130,4 +138,11 @@ pub struct Record {
     pub ended_unix: Option<u64>,
     /// From submission to the end, as long as the node ran without a break.
     pub took: Option<Duration>,
+}
+
+impl Record {
+    /// Bytes of the input, once that is known.
+    pub fn input_bytes(&self) -> u64 {
+        self.stored_bytes.or(self.source.as_ref().map(|source| source.len)).unwrap_or(0)
+    }
 }

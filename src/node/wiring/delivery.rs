@@ -75,15 +75,7 @@ impl Routes {
     }
 
     pub(super) fn files(&self, command: files::Command) {
-        let job = match &command {
-            files::Command::OpenSource { job, .. }
-            | files::Command::Read { job, .. }
-            | files::Command::OpenSink { job, .. }
-            | files::Command::Write { job, .. }
-            | files::Command::Finish { job }
-            | files::Command::Close { job } => *job,
-        };
-        self.of_job(job, self.drivers.files.send(command));
+        self.of_job(command.job(), self.drivers.files.send(command));
     }
 
     pub(super) fn peers(&self, message: peers::In) {
@@ -134,7 +126,7 @@ impl Routes {
         counted("uploads", self.actors.uploads.send(upload::In::SourceFailed { job }));
         counted("downloads", self.actors.downloads.send(download::In::Close { job }));
         let error = JobError::new(ErrorKind::Failed, "the node is overloaded: run fewer jobs at once");
-        self.hub(HubIn::Job(JobEvent::Failed { job, error }));
+        self.job_news(JobEvent::Failed { job, error });
     }
 }
 

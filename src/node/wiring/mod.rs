@@ -10,6 +10,7 @@
 //!                                             disk
 //!
 //!   jobs  ⇄  coordinator  ⇄  peers, network             worker: of this node and of others
+//!            coordinator, worker  ⇄  CES, downloader: inputs that lie in stored objects
 //!                 ⇅                                       ⇅
 //!               worker    ⇄  sandbox  ⇄  sandbox workers  network
 //!
@@ -25,10 +26,12 @@
 //! | this one | mailboxes, drivers, and how they are joined |
 //! | `routes` | where each thing goes that an actor emits |
 //! | `delivery` | how it gets there, and what happens when there is no room |
+//! | `reads` | objects that computations read, rather than users |
 //! | `arrivals` | where each thing goes that comes from the network |
 
 mod arrivals;
 mod delivery;
+mod reads;
 mod routes;
 
 use crate::node::{

@@ -10,7 +10,8 @@ use crate::node::{
 use pangea_ces::api as ces;
 use pangea_chunks::api as chunks;
 use pangea_compute::{
-    api::{News, coordinator, worker},
+    api::{News, ReadNews, coordinator, worker},
+    reading::is_read,
     worker::is_passed_on,
 };
 use pangea_kernel::planted;
@@ -29,6 +30,7 @@ use pangea_transfer::api::{download, upload};
 impl Routes {
     pub(super) fn on_ces(&self, out: ces::Out) {
         match out {
+            ces::Out::Files(command) if is_read(command.job()) => self.on_read_files(command),
             ces::Out::Files(command) => self.files(command),
             ces::Out::Work(work) => {
                 let job = work.job();
@@ -65,7 +67,7 @@ impl Routes {
                     }
                     _ => {}
                 }
-                self.hub(HubIn::Job(event));
+                self.job_news(event);
             }
         }
     }
@@ -120,10 +122,14 @@ impl Routes {
             download::Out::Report { peer, report } => {
                 self.peers(peers::In::Report { peer, report });
             }
-            download::Out::Tally { job, shards, healed, hedged } => {
+            download::Out::Surveyed { job, root, placement } => self.hub(HubIn::Surveyed { job, root, placement }),
+            download::Out::Tally { job, shards, own, .. } if is_read(job) => {
+                self.tell_reader(job, ReadNews::Tally { shards, own });
+            }
+            download::Out::Tally { job, shards, healed, hedged, .. } => {
                 self.hub(HubIn::Tally { job, shards, healed, hedged });
             }
-            download::Out::Job(event) => self.hub(HubIn::Job(event)),
+            download::Out::Job(event) => self.job_news(event),
         }
     }
 
@@ -136,6 +142,8 @@ impl Routes {
                 self.on_passed_on(job, out);
             }
             Out::Trace { job, .. } | Out::Log { job, .. } if is_passed_on(job) => {}
+            Out::Read { read, input } => self.read(read, *input),
+            Out::StopReading { read } => self.stop_reading(read),
             Out::Send { peer, tag, class, frame } => {
                 self.send_tagged(peer, tag << TAG_BITS | TO_COORDINATOR, class, frame);
             }
@@ -185,6 +193,12 @@ impl Routes {
             worker::Out::Input { job, index, bytes } => {
                 counted("coordinator", self.actors.coordinator.send(coordinator::In::Input { job, index, bytes }));
             }
+            worker::Out::Stored { job, index, input } => {
+                let stored = coordinator::In::Stored { job, index, input, local: Vec::new() };
+                counted("coordinator", self.actors.coordinator.send(stored));
+            }
+            worker::Out::Read { read, input } => self.read(read, *input),
+            worker::Out::StopReading { read } => self.stop_reading(read),
             worker::Out::TakeBack { job } => {
                 counted("coordinator", self.actors.coordinator.send(coordinator::In::Cancel { job }));
             }

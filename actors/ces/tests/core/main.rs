@@ -6,10 +6,11 @@ mod world;
 use bytes::Bytes;
 use pangea_ces::{
     Ces, Scratch,
-    api::{In, Out, Profile, Selection},
+    api::{In, Key, Out, Profile, Selection},
     ces::JOBS_MAX,
     decoder::WRITES_MAX,
     encoder::AHEAD_MAX,
+    encrypt::frame_key,
     window::STRIPES_AHEAD_MAX,
 };
 use pangea_kernel::testbed::Testbed;
@@ -20,6 +21,7 @@ use pangea_protocols::{
     manifest::{EntryKind, FRAME_BYTES, Kind},
     ticket::ReadKey,
 };
+use std::ops::Range;
 use world::*;
 
 #[test]
@@ -253,7 +255,7 @@ fn a_small_directory_is_inline() {
 #[test]
 fn a_wrong_key_is_told_from_damage() {
     let encoded = encode(&Given::file(random(1, 3_000_000)), 3);
-    let decoded = decode(&encoded, Drive { key: Some(ReadKey([9; 32])), ..Drive::new(Selection::All) });
+    let decoded = decode(&encoded, Drive { key: Some(Key::Read(ReadKey([9; 32]))), ..Drive::new(Selection::All) });
     let error = decoded.failed().unwrap();
     assert!(error.kind == ErrorKind::Integrity && error.message.starts_with("this key does not open"), "{error}");
     assert!(decoded.stopped && decoded.layout.is_none());
@@ -261,6 +263,36 @@ fn a_wrong_key_is_told_from_damage() {
     let decoded = decode(&encoded, Drive { shards: 0..3, ..Drive::new(Selection::All) });
     assert_eq!(decoded.failed().unwrap().kind, ErrorKind::Integrity);
     assert!(decoded.stopped);
+}
+
+#[test]
+fn keys_of_frames_read_those_frames_and_nothing_else() {
+    let bytes = random(1, 4_500_000);
+    let encoded = encode(&Given::file(bytes.clone()), 5);
+    let (read, object) = (encoded.end.clone().unwrap().key, root(&encoded).object);
+    let keys = |frames: Range<u64>| Key::Frames {
+        first: frames.start,
+        keys: frames.map(|index| frame_key(&read, &object, index)).collect(),
+    };
+    let range = |offset: u64, len: u64| Drive::new(Selection::Range { offset, len: Some(len) });
+    let frame = FRAME_BYTES as u64;
+    for (offset, len) in [(3 * frame, frame), (3 * frame + 5, 100), (4 * frame, 4_500_000 - 4 * frame)] {
+        let last = (offset + len).div_ceil(frame);
+        let decoded = decode(&encoded, Drive { key: Some(keys(offset / frame..last)), ..range(offset, len) });
+        assert!(decoded.bytes == bytes[offset as usize..(offset + len) as usize], "{offset} and {len} bytes");
+    }
+    // With the keys of chunk 3, chunk 4 is not even asked for; and its shards do not open under another frame's key.
+    for (offset, len) in [(4 * frame, 1), (3 * frame, frame + 1), (2 * frame, 2 * frame)] {
+        let decoded = decode(&encoded, Drive { key: Some(keys(3..4)), ..range(offset, len) });
+        assert!(decoded.failed().is_some() && decoded.needed.is_empty(), "{offset} and {len} bytes");
+    }
+    let Key::Frames { keys: third, .. } = keys(3..4) else { panic!() };
+    let decoded = decode(&encoded, Drive { key: Some(Key::Frames { first: 4, keys: third }), ..range(4 * frame, 9) });
+    assert_eq!(decoded.failed().unwrap().kind, ErrorKind::Integrity);
+    for only in [Selection::All, Selection::Info, Selection::Entry(path("a"))] {
+        let decoded = decode(&encoded, Drive { key: Some(keys(3..4)), ..Drive::new(only) });
+        assert!(decoded.bytes.is_empty() && decoded.name.is_empty(), "names are for the read key");
+    }
 }
 
 #[test]
@@ -291,7 +323,7 @@ fn a_failing_source_or_sink_ends_its_job_with_its_own_words() {
 
     let encoded = encode(&Given::file(random(1, 3_000_000)), 3);
     let key = encoded.end.clone().unwrap().key;
-    bed.send(In::Decode { job: JOB, key, only: Selection::All, sink: Sink::Stream });
+    bed.send(In::Decode { job: JOB, key: Key::Read(key), only: Selection::All, sink: Sink::Stream });
     bed.send(In::Root { job: JOB, root: root(&encoded) });
     let outs = bed.send(In::Files(Event::Failed { job: JOB, error }));
     assert!(matches!(
@@ -318,7 +350,7 @@ fn cancel_frees_a_job_in_any_state_and_late_answers_are_ignored() {
         In::Files(Event::Read { job: JOB, offset: 0, bytes: Bytes::from(random(1, FRAME_BYTES)) }),
     ];
     let decoding = [
-        In::Decode { job: JOB, key, only: Selection::All, sink: Sink::Stream },
+        In::Decode { job: JOB, key: Key::Read(key), only: Selection::All, sink: Sink::Stream },
         In::Root { job: JOB, root: root(&encoded) },
         In::Files(Event::SinkOpened { job: JOB, path: None }),
         stripe(1),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use pangea_ces::{
     Ces, Scratch,
-    api::{EncodedEnd, In, Out, Profile, Selection, Stripe},
+    api::{EncodedEnd, In, Key, Out, Profile, Selection, Stripe},
 };
 use pangea_kernel::testbed::Testbed;
 use pangea_protocols::{
@@ -12,7 +12,6 @@ use pangea_protocols::{
     files::{Command, Event, Layout, Sink, Source},
     job::{JobError, JobEvent, Outcome},
     manifest::{self, Content, DirectoryIndex, Entry, EntryKind, FRAME_BYTES, Kind, RootBody},
-    ticket::ReadKey,
 };
 use std::{collections::VecDeque, ops::Range, path::PathBuf};
 
@@ -207,7 +206,7 @@ impl Decoded {
 #[derive(Clone)]
 pub struct Drive {
     pub only: Selection,
-    pub key: Option<ReadKey>,
+    pub key: Option<Key>,
     pub root_first: bool,
     /// Shards of each stripe that are handed over.
     pub shards: Range<usize>,
@@ -229,7 +228,7 @@ pub fn decode_root(encoded: &Encoded, root: RootBody, drive: Drive) -> Decoded {
     let mut bed = Testbed::new(Ces::new());
     let mut scratch = Scratch::new();
     let mut seen = Decoded::default();
-    let key = drive.key.unwrap_or_else(|| encoded.end.clone().unwrap().key);
+    let key = drive.key.unwrap_or_else(|| Key::Read(encoded.end.clone().unwrap().key));
     let sink = Sink::Path { path: PathBuf::from("/out"), overwrite: false };
     let mut first = [In::Decode { job: JOB, key, only: drive.only, sink }, In::Root { job: JOB, root }];
     if drive.root_first {

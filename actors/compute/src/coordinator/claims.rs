@@ -29,6 +29,10 @@ impl Job {
             let Some(task) = self.tasks.get(claim.place) else { continue };
             let Some(lease) = task.running.get(&peer).copied() else { continue };
             let input = task.input;
+            if task.was.is_some_and(|was| was == claim.receipt.input) {
+                // Of the time before this node read it for the host: the claim for the bytes is still to come.
+                continue;
+            }
             let Some(lease) = self.take_lease(lease) else { continue };
             if claim.receipt.module != self.terms.module || Some(claim.receipt.input) != input {
                 // It was sent the hashes of both, and signed for another.
@@ -41,9 +45,13 @@ impl Job {
             }
             let took = now.since(lease.since);
             self.tally.took(took);
+            let (own, read_took) = lease.read.unwrap_or_default();
             if let Some(host) = self.hosts.get_mut(&peer) {
-                host.took(took.as_secs_f64(), lease.behind);
+                host.moved((lease.reads - own).into(), read_took.as_secs_f64());
+                host.took(took.saturating_sub(read_took).as_secs_f64(), lease.behind);
             }
+            self.tally.progress.read_bytes += u64::from(lease.reads);
+            self.tally.progress.own_bytes += u64::from(own);
             used.push(*claim);
         }
         if used.is_empty() {
@@ -286,19 +294,24 @@ impl Job {
         };
         let late: Vec<Place> = self.deciding.iter().filter(late).copied().collect();
         for place in late {
-            let votes = self.tasks.change(place, self.me, |task| {
-                (task.truth, task.disputed) = (None, false);
-                task.outputs.clear();
-                std::mem::take(&mut task.votes)
-            });
-            for vote in votes.unwrap_or_default() {
-                if let Some(host) = self.hosts.get_mut(&vote.host) {
-                    host.unproven.remove(&place);
-                }
-            }
-            self.forget_outputs(place);
+            self.forget_votes(place);
             self.retry(place, None, env);
         }
+    }
+
+    /// All that was said of a task.
+    pub fn forget_votes(&mut self, place: Place) {
+        let votes = self.tasks.change(place, self.me, |task| {
+            (task.truth, task.disputed) = (None, false);
+            task.outputs.clear();
+            std::mem::take(&mut task.votes)
+        });
+        for vote in votes.unwrap_or_default() {
+            if let Some(host) = self.hosts.get_mut(&vote.host) {
+                host.unproven.remove(&place);
+            }
+        }
+        self.forget_outputs(place);
     }
 }
 

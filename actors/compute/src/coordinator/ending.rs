@@ -56,6 +56,8 @@ impl Job {
 
     /// Tells all who still work for it.
     pub fn close(&mut self, env: &mut Env<'_, '_>) {
+        let reads: Vec<_> = self.feeding.keys().copied().collect();
+        reads.into_iter().for_each(|read| self.forget_feeding(read, env));
         let busy = |host: &Host| matches!(host.state, State::Asked(_) | State::Working | State::Away(_));
         let peers: Vec<_> = self.hosts.iter().filter(|(_, host)| busy(host)).map(|(peer, _)| *peer).collect();
         for peer in peers {
@@ -133,7 +135,12 @@ impl Job {
                 }
             }
         }
-        let Some(truth) = votes.first().map(|vote| vote.receipt) else { return };
+        // If this node had to read the input for others there are two kinds, of which the one that was accepted has more.
+        let weight = |vote: &Vote| {
+            let equal = |other: &&Vote| other.receipt == vote.receipt;
+            (votes.iter().filter(equal).any(|vote| vote.host == me), votes.iter().filter(equal).count())
+        };
+        let Some(truth) = votes.iter().max_by_key(|vote| weight(vote)).map(|vote| vote.receipt) else { return };
         votes.retain(|vote| vote.receipt == truth);
         for vote in &votes {
             let probation = if vote.host == me { 0 } else { self.probation(0.0, env) };

@@ -41,8 +41,11 @@ pub struct Host {
     pub heard: Time,
     /// Offers and losses since it last gave a result.
     pub tries: u32,
-    /// Seconds of a slot per task, averaged over the last few; 0 before the first.
+    /// Seconds of a slot per task, averaged over the last few; 0 before the first. Without the time in which it read an
+    /// input.
     pub mean_s: f64,
+    /// Bytes per second at which it reads what it does not hold, averaged over the last few.
+    pub rate: f64,
     /// Seconds from lease to claim when nothing was before it: the least so far.
     least_s: f64,
     /// Tasks that it is given at once, if they are small: as many as wait there for a moment only.
@@ -51,12 +54,16 @@ pub struct Host {
     pub busy: Option<u32>,
 }
 
-/// Weight of the newest task in [`Host::mean_s`].
+/// Weight of the newest task in [`Host::mean_s`] and [`Host::rate`].
 const NEWEST: f64 = 0.3;
 /// So many seconds a small task may wait at a host behind others: what its next task is there for when one ends.
 const QUEUE_S: f64 = 0.02;
 /// Nothing waits at a host whose tasks take longer than so many seconds: what waits could run elsewhere.
 const SHORT_S: f64 = 0.5;
+/// Assumed of a host until something is known, bytes per second.
+const RATE: f64 = 50e6;
+/// What is less than this says nothing of a rate.
+const MEASURED_BYTES_MIN: u64 = 64 << 10;
 
 impl Host {
     /// One that is to be asked.
@@ -73,6 +80,7 @@ impl Host {
             mean_s: 0.0,
             least_s: f64::INFINITY,
             window: 0,
+            rate: RATE,
             busy: None,
         }
     }
@@ -100,9 +108,19 @@ impl Host {
         }
     }
 
-    /// How long one more task is likely to take here, in seconds; a host that is not known yet is tried early.
-    pub fn expected_s(&self) -> f64 {
-        self.mean_s * (self.leases.len() + 1) as f64 / self.slots.max(1) as f64
+    /// How long one more task is likely to take here, in seconds, if so many bytes have to be moved here for it; a host
+    /// that is not known yet is tried early.
+    pub fn expected_s(&self, move_bytes: u64) -> f64 {
+        let each = self.mean_s + move_bytes as f64 / self.rate;
+        each * (self.leases.len() + 1) as f64 / self.slots.max(1) as f64
+    }
+
+    /// It read so many bytes from others in so many seconds.
+    pub fn moved(&mut self, bytes: u64, seconds: f64) {
+        if bytes >= MEASURED_BYTES_MIN {
+            let rate = (bytes as f64 / seconds.max(1e-3)).clamp(1e4, 1e10);
+            self.rate = NEWEST.mul_add(rate - self.rate, self.rate);
+        }
     }
 
     /// A task took so long, behind so many others. The window is that of TCP Vegas (Brakmo, Peterson 1995): it grows while
@@ -127,5 +145,41 @@ impl Host {
     pub fn is_full(&mut self) {
         self.window = 0;
         self.slots = self.slots.min(self.leases.len()).max(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pangea_protocols::receipt_job::Stage;
+
+    fn host(mean_s: f64, rate: f64, slots: usize, leases: u64) -> Host {
+        let place = Place { stage: Stage::Execute, index: 0 };
+        let leases = (0..leases).map(|lease| (lease, place)).collect();
+        Host { state: State::Working, slots, leases, mean_s, rate, ..Host::new(Time(0), 0) }
+    }
+
+    #[test]
+    fn moving_data_costs_what_it_takes_there() {
+        let holder = |leases| host(1.0, 1e6, 4, leases).expected_s(0);
+        let other = |leases| host(1.0, 1e6, 4, leases).expected_s(1 << 20);
+        assert!(holder(0) < other(0) && holder(1) < other(1), "at equal load who has the data is first");
+        assert!(holder(3) > other(0), "at much higher load it is not waited for");
+        let far = |rate| host(1.0, rate, 4, 0).expected_s(1 << 20);
+        assert!(far(1e5) > far(1e7), "a slow line counts");
+        assert!(holder(1) < far(1e5), "over a slow line the data is not moved for a free slot");
+        let slow = host(9.0, 1e6, 4, 0).expected_s(0);
+        assert!(slow > other(0), "a slow machine does not become a fast one by what it holds");
+    }
+
+    #[test]
+    fn a_rate_is_what_was_measured_lately_and_small_reads_say_nothing() {
+        let mut host = host(0.0, RATE, 1, 0);
+        host.moved(1, 10.0);
+        assert!((host.rate - RATE).abs() < 1.0);
+        (0..40).for_each(|_| host.moved(1 << 20, 1.0));
+        assert!((host.rate / f64::from(1 << 20) - 1.0).abs() < 0.01);
+        host.moved(u64::MAX, 0.0);
+        assert!(host.rate.is_finite());
     }
 }

@@ -27,6 +27,8 @@ const OWN_CRASHES_MAX: u32 = 3;
 const GONE_TRIES: u32 = 3;
 /// So many times as many hosts as a job may use are tried before no more are.
 const KNOWN_FACTOR: usize = 4;
+/// Bytes per second to a peer below which nothing is known of its line.
+const GOODPUT_MIN: f64 = 1e4;
 
 impl Job {
     /// Offers the job to as many hosts as it can use, and looks for more if there are too few.
@@ -52,7 +54,11 @@ impl Job {
                 continue;
             }
             let probation = self.probation(candidate.score, env);
-            self.hosts.insert(candidate.peer, Host::new(now, probation));
+            let mut host = Host::new(now, probation);
+            if candidate.goodput.is_finite() && candidate.goodput > GOODPUT_MIN {
+                host.rate = candidate.goodput;
+            }
+            self.hosts.insert(candidate.peer, host);
             self.offer(candidate.peer, env);
             have += 1;
         }
@@ -187,6 +193,7 @@ impl Job {
                 }
                 self.retry(place, None, env);
             }
+            Failure::Unreadable => self.on_unreadable(peer, place, env),
             Failure::Crashed | Failure::Late => self.retry(place, Some((peer, reason)), env),
             Failure::Module => {
                 self.retry(place, None, env);

@@ -6,6 +6,7 @@ use crate::{
     api::{Candidate, News, Saved, Spec, coordinator::Out},
     envelope,
     parts::Parts,
+    reading::Reading,
 };
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
@@ -16,7 +17,10 @@ use pangea_protocols::{
     time::Time,
     wire::compute::Compute,
 };
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 /// A task that a host has.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +33,10 @@ pub struct Lease {
     pub since: Time,
     /// Tasks that the host had when it was leased.
     pub behind: usize,
+    /// Bytes that the host reads itself.
+    pub reads: u32,
+    /// What it said of that: bytes of its own disk, and how long it took.
+    pub read: Option<(u32, Duration)>,
 }
 
 /// State of one job.
@@ -69,6 +77,8 @@ pub struct Job {
     pub restored_claims: BTreeMap<Place, Vec<usize>>,
     /// Outputs that an earlier run of this job has accepted.
     pub saved: BTreeMap<Place, Bytes>,
+    /// What this node reads because others could not.
+    pub feeding: BTreeMap<JobId, (Place, Reading)>,
     /// What came back while the job waited.
     pub restored: Vec<Saved>,
     /// Candidates that were not asked yet.
@@ -120,6 +130,7 @@ impl Job {
             batches: Vec::new(),
             restored_claims: BTreeMap::new(),
             saved: BTreeMap::new(),
+            feeding: BTreeMap::new(),
             restored: Vec::new(),
             spares: VecDeque::new(),
             asked: None,
@@ -217,6 +228,7 @@ impl Job {
         }
         self.look_after_hosts(env);
         self.look_for_outputs(env);
+        self.look_after_feeding(env);
     }
 
     /// Is its time over?
@@ -266,6 +278,7 @@ impl Job {
             Compute::Output { place, part, parts, .. } => self.on_output(peer, place, (part, parts), body, env),
             Compute::Failed { lease, reason, .. } => self.on_failed(peer, lease, reason, env),
             Compute::Log { place, .. } => self.on_log(peer, place, &body, env),
+            Compute::Read { place, own_bytes, took_ms, .. } => self.on_read(peer, place, own_bytes, took_ms),
             // The rest is for workers.
             _ => {}
         }

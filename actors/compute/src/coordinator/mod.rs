@@ -12,6 +12,7 @@
 //! | `hosts` | offers, silence, losses, bans; `host`: one of them |
 //! | `placing` | who runs what next, and what is late |
 //! | `supply` | where the input of a task comes from |
+//! | `feeding` | stored inputs that hosts could not read |
 //! | `claims` | votes, audits, what is true |
 //! | `ending` | results, receipt, failure; restoring |
 //! | `task`, `cache`, `tally` | state and arithmetic of the above |
@@ -24,6 +25,7 @@
 mod cache;
 mod claims;
 mod ending;
+mod feeding;
 mod host;
 mod hosts;
 mod job;
@@ -71,14 +73,19 @@ pub struct Coordinator {
     ticking: bool,
 }
 
-/// Numbers of leases, requests and tags, and whose the requests are.
+/// Numbers of leases, requests, reads and tags, and whose the requests and reads are.
 #[derive(Default)]
 struct Numbers {
     next: u64,
     requests: BTreeMap<u64, JobId>,
+    reads: BTreeMap<JobId, JobId>,
 }
 
 impl Numbers {
+    fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.reads.is_empty()
+    }
+
     fn fresh(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -136,7 +143,7 @@ impl Coordinator {
 
     /// True if nothing is kept of any job.
     pub fn is_idle(&self) -> bool {
-        self.jobs.is_empty() && self.waiting.is_empty() && self.names.is_empty() && self.numbers.requests.is_empty()
+        self.jobs.is_empty() && self.waiting.is_empty() && self.names.is_empty() && self.numbers.is_empty()
     }
 
     /// Lets `job` handle something, then drives it on and, if it is over, clears it away.
@@ -304,6 +311,14 @@ impl Core for Coordinator {
             In::Submit { job, spec } => self.on_submit(cx, job, *spec),
             In::Restored { job, saved } => self.on_restored(cx, job, saved),
             In::Input { job, index, bytes } => self.with(cx, job, |job, env| job.on_input(index, bytes, env)),
+            In::Stored { job, index, input, local } => {
+                self.with(cx, job, |job, env| job.on_stored(index, input, local, env));
+            }
+            In::Reading { read, news } => {
+                if let Some(job) = self.numbers.reads.get(&read).copied() {
+                    self.with(cx, job, |job, env| job.on_reading(read, news, env));
+                }
+            }
             In::InputFailed { job, reason } => self.with(cx, job, |job, _| {
                 job.fail(ErrorKind::Failed, format!("the input could not be read: {reason}"));
             }),

@@ -1,11 +1,12 @@
-//! Who runs what next. Doubts go before audits, audits before new tasks; a new task goes where it is likely to end first;
-//! an audit goes to a proven host that is drawn at random, or to this node; and when nothing else is to be done, late
+//! Who runs what next. Doubts go before audits, audits before new tasks; a new task goes where it is likely to end first,
+//! the way of its input there included; an audit goes to a proven host that is drawn at random, or to this node; and when nothing else is to be done, late
 //! tasks get a second copy.
 
 use super::{
     Env,
-    host::Host,
+    host::{Host, State},
     job::{Job, Lease},
+    supply::Given,
     task::Need,
 };
 use crate::{api::Happened, parts::parts_of};
@@ -84,34 +85,44 @@ impl Job {
     fn pick(&self, need: Need, place: Place, env: &mut Env<'_, '_>) -> Option<PeerId> {
         let (task, small) = (self.tasks.get(place)?, self.is_small());
         let audit = need == Need::Confirm && matches!(self.spec.verification, Verification::Audit { .. });
-        let may = |(peer, host): &(&PeerId, &Host)| {
-            let mine = **peer == self.me;
+        let fits = |peer: PeerId, host: &Host| {
+            let mine = peer == self.me;
             let fit = match need {
                 Need::Judge => mine,
                 Need::Confirm => mine || !audit || host.is_proven(),
                 Need::First => true,
             };
-            let again = task.knows(**peer) || !mine && task.crashed.contains_key(*peer);
-            fit && !again && host.room(self.spare(need, **peer), small) > 0
+            let again = task.knows(peer) || !mine && task.crashed.contains_key(&peer);
+            fit && !again && host.state == State::Working
+        };
+        // Who could not read its input gets it again only if nobody else is left.
+        let could = |peer: PeerId| !task.unreadable.contains_key(&peer);
+        let choosy = self.hosts.iter().any(|(peer, host)| could(*peer) && fits(*peer, host));
+        let may = |(peer, host): &(&PeerId, &Host)| {
+            fits(**peer, host) && (could(**peer) || !choosy) && host.room(self.spare(need, **peer), small) > 0
         };
         let open = self.hosts.iter().filter(may);
         if audit {
             let others = self.hosts.iter().filter(|(peer, host)| **peer != self.me && host.is_believed());
-            let stand_in = others.filter(|(peer, _)| !task.knows(**peer) && !task.crashed.contains_key(*peer));
+            let stand_in = others.filter(|(peer, host)| fits(**peer, host) && (could(**peer) || !choosy));
             let fastest = stand_in.map(|(_, host)| host.mean_s).min_by(f64::total_cmp);
             let own = self.hosts.get(&self.me).map_or(0.0, |host| host.mean_s);
             let slow = fastest.is_some_and(|fastest| own > SLOW * fastest);
             let open: Vec<PeerId> = open.map(|(peer, _)| *peer).filter(|peer| *peer != self.me || !slow).collect();
             return env.cx.rng("auditor").choose(&open).copied();
         }
-        let key = |host: &Host| (host.expected_s(), host.leases.len());
-        let earlier = |a: &Host, b: &Host| key(a).0.total_cmp(&key(b).0).then(key(a).1.cmp(&key(b).1));
-        open.min_by(|(_, a), (_, b)| earlier(a, b)).map(|(peer, _)| *peer)
+        let input = self.supply.get(place);
+        let expected_s =
+            |(peer, host): (&PeerId, &Host)| host.expected_s(input.map_or(0, |input| input.move_bytes(*peer)));
+        let earlier = |a: &(&PeerId, &Host), b: &(&PeerId, &Host)| {
+            expected_s(*a).total_cmp(&expected_s(*b)).then(a.1.leases.len().cmp(&b.1.leases.len()))
+        };
+        open.min_by(earlier).map(|(peer, _)| *peer)
     }
 
     /// Sends a task to a host, if its input is here. True if it is under way.
     fn lease(&mut self, place: Place, peer: PeerId, env: &mut Env<'_, '_>) -> bool {
-        let Some(bytes) = self.input(place, env) else { return false };
+        let Some(given) = self.input(place, env) else { return false };
         let id = env.numbers.fresh();
         let Some(Some(input)) = self.tasks.change(place, self.me, |task| {
             task.running.insert(peer, id);
@@ -119,8 +130,12 @@ impl Job {
         }) else {
             return false;
         };
+        let reads = match &given {
+            Given::Bytes(_) => 0,
+            Given::Stored { input, .. } => input.len,
+        };
         let behind = self.hosts.get(&peer).map_or(0, |host| host.leases.len());
-        self.leases.insert(id, Lease { place, host: peer, since: env.cx.now(), behind });
+        self.leases.insert(id, Lease { place, host: peer, since: env.cx.now(), behind, reads, read: None });
         if let Some(host) = self.hosts.get_mut(&peer) {
             if host.leases.is_empty() {
                 // Its silence counts from here.
@@ -129,8 +144,16 @@ impl Job {
             host.leases.insert(id, place);
         }
         env.trace(Some(place), peer, Happened::Leased);
-        for (part, parts, body) in parts_of(&bytes) {
-            env.send(peer, Compute::Assign { job: self.name, lease: id, place, input, part, parts }, body);
+        let job = self.name;
+        match given {
+            Given::Bytes(bytes) => {
+                for (part, parts, body) in parts_of(&bytes) {
+                    env.send(peer, Compute::Assign { job, lease: id, place, input, part, parts }, body);
+                }
+            }
+            Given::Stored { input, .. } => {
+                env.send(peer, Compute::AssignStored { job, lease: id, place, input }, Bytes::new());
+            }
         }
         if !self.tasks.is_open(place) {
             self.supply.forget(place);

@@ -68,6 +68,14 @@ pub struct Task {
     pub tries: u32,
     /// Not leased before.
     pub not_before: Time,
+    /// Hosts that could not read its input, and how often.
+    pub unreadable: BTreeMap<PeerId, u32>,
+    /// This node reads it for them, and sends its bytes.
+    pub fed: bool,
+    /// Before that, the hash of its input was this.
+    pub was: Option<Hash>,
+    /// How often this node could not read it either.
+    pub unfed: u32,
 }
 
 impl Task {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use pangea_protocols::{
     Hash, JobId,
     receipt_job::{BATCH_MAX, Claim, Place},
+    stored::StoredInput,
     task::{self, TaskId},
     time::Time,
 };
@@ -65,6 +66,13 @@ pub struct Lease {
     pub stays: bool,
 }
 
+impl Lease {
+    /// At its beginning.
+    pub fn new(place: Place, input: Hash, step: Step) -> Self {
+        Self { place, input, step, log: String::new(), stays: false }
+    }
+}
+
 /// How far a task is.
 pub enum Step {
     /// Parts of its input are missing.
@@ -73,10 +81,23 @@ pub enum Step {
     Waiting(Bytes),
     /// The sandbox runs it; its input is kept in case the sandbox has no room.
     Running(TaskId, Bytes),
+    /// Its input is to be read from a stored object.
+    ToRead(Box<StoredInput>),
+    /// It is being read.
+    Reading,
     /// Others run it, or will, as one of the tasks of a job of this node; its input is kept for them, or for this node.
-    PassedOn(JobId, Bytes),
+    PassedOn(JobId, Kept),
     /// Claimed, not committed.
     Done,
+}
+
+/// The input of a task that is passed on.
+#[derive(Clone)]
+pub enum Kept {
+    /// All of it.
+    Bytes(Bytes),
+    /// Where it is.
+    Stored(Box<StoredInput>),
 }
 
 impl Job {
@@ -112,13 +133,22 @@ impl Job {
 
     /// Leases that wait and may be passed on.
     pub fn may_be_passed_on(&self) -> Vec<u64> {
-        let waits = |lease: &Lease| matches!(lease.step, Step::Waiting(_)) && !lease.stays;
+        let waits = |lease: &Lease| matches!(lease.step, Step::Waiting(_) | Step::ToRead(_)) && !lease.stays;
         let open = matches!(self.state, Module::Ready) && self.depth > 0 && self.bytes.is_some();
         self.leases.iter().filter(|(_, lease)| open && waits(lease)).map(|(id, _)| *id).collect()
     }
 
+    /// The stored input that has waited longest to be read.
+    pub fn to_read(&self) -> Option<(u64, &StoredInput)> {
+        self.leases.iter().find_map(|(id, lease)| match &lease.step {
+            Step::ToRead(input) => Some((*id, &**input)),
+            _ => None,
+        })
+    }
+
     /// Leases that wait or whose input comes.
     pub fn waiting(&self) -> usize {
-        self.leases.values().filter(|lease| matches!(lease.step, Step::Coming(_) | Step::Waiting(_))).count()
+        let waits = |lease: &&Lease| !matches!(lease.step, Step::Running(..) | Step::PassedOn(..) | Step::Done);
+        self.leases.values().filter(waits).count()
     }
 }

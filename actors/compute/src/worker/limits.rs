@@ -26,6 +26,10 @@ pub struct Limits {
     pub sign_every: Duration,
     /// How often a coordinator hears of its leases.
     pub alive_every: Duration,
+    /// Stored inputs that are read at once.
+    pub reads_max: usize,
+    /// Bytes of them, all together; one is always allowed.
+    pub reading_bytes_max: usize,
     /// A part of a module that has not come after this time is asked for again.
     pub part_timeout: Duration,
 }
@@ -43,6 +47,8 @@ impl Default for Limits {
             batch_wait: Duration::from_millis(250),
             sign_every: Duration::from_millis(3),
             alive_every: Duration::from_secs(5),
+            reads_max: 8,
+            reading_bytes_max: 64 << 20,
             part_timeout: Duration::from_secs(10),
         }
     }

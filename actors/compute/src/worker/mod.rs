@@ -3,17 +3,21 @@
 //! ```text
 //! job    Offer ─► module Coming ─► Installing ─► Ready ─► forgotten: Cancel, disconnected, or not renewed in time
 //! lease  Assign ─► Coming ─► Waiting ─► Running ─► Done ─► committed, then the output is sent
+//!        AssignStored ─► ToRead ─► Reading ─► Waiting …
 //! ```
 //! | module | what it holds |
 //! |---|---|
 //! | `job` | what is kept of a job |
 //! | `tasks` | running them, and what came of them |
+//! | `inputs` | reading inputs that lie in stored objects |
 //! | `passing` | tasks that are passed on to other nodes, and what came back |
 //! | [`limits`] | every bound |
 //!
-//! **Invariants.** No task runs whose input or module has another hash than was announced. Nothing is signed that the
+//! **Invariants.** No task runs whose input or module has another hash than was announced; of a stored input the manifest
+//! is checked by who reads it. Nothing is signed that the
 //! sandbox has not said. When no job is left nothing is kept but the names of installed modules: [`Worker::is_idle`].
 
+mod inputs;
 mod job;
 pub mod limits;
 mod passing;
@@ -25,6 +29,7 @@ use crate::{
         worker::{In, Out},
     },
     parts::Parts,
+    reading::Reading,
 };
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
@@ -35,6 +40,7 @@ use pangea_protocols::{
     Hash, JobId, PeerId,
     net::Class,
     receipt_job::Place,
+    stored::StoredInput,
     task::{self, TaskId},
     time::Time,
     wire::{
@@ -74,6 +80,9 @@ pub struct Worker {
     denied: BTreeSet<PeerId>,
     /// Jobs of this node's coordinator that run tasks of others, with the leases in the order of their chunks.
     passed_on: BTreeMap<JobId, (Key, Vec<u64>)>,
+    /// Inputs that are being read, for whose lease.
+    reads: BTreeMap<JobId, (Key, u64, Reading)>,
+    next_read: u64,
     next_task: u64,
     next_passed: u64,
     next_tag: u64,
@@ -94,6 +103,8 @@ impl Worker {
             installed: VecDeque::new(),
             denied: BTreeSet::new(),
             passed_on: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            next_read: 0,
             next_task: 0,
             next_passed: 0,
             next_tag: 0,
@@ -104,7 +115,7 @@ impl Worker {
 
     /// True if nothing is kept of any job.
     pub fn is_idle(&self) -> bool {
-        self.jobs.is_empty() && self.running.is_empty() && self.passed_on.is_empty()
+        self.jobs.is_empty() && self.running.is_empty() && self.passed_on.is_empty() && self.reads.is_empty()
     }
 
     /// Tasks that wait or run.
@@ -225,29 +236,37 @@ impl Worker {
         job.failures < INSTALLS_MAX
     }
 
+    /// The job of a lease, if there is room for it: more of it for those with small inputs.
+    fn job_for(&mut self, cx: &mut Cx<'_, Self>, key: Key, lease: u64, small: bool) -> Option<&mut Job> {
+        let (peer, name) = key;
+        let Some(job) = self.jobs.get(&key) else {
+            // Forgotten: the coordinator has to offer it again.
+            self.refuse(cx, key, Refusal::Busy);
+            return None;
+        };
+        let slots = usize::from(self.slots_for(job.depth));
+        let queue = if small { (slots * QUEUE_PER_SLOT).min(QUEUE_MAX) } else { 0 };
+        let leases_max = slots.max(queue) + SPARE_LEASES;
+        if job.leases.len() >= leases_max && !job.leases.contains_key(&lease) {
+            self.tell(cx, peer, Compute::Failed { job: name, lease, reason: Failure::Busy }, Bytes::new());
+            return None;
+        }
+        self.jobs.get_mut(&key)
+    }
+
+    fn on_assign_stored(&mut self, cx: &mut Cx<'_, Self>, key: Key, lease: u64, place: Place, input: Box<StoredInput>) {
+        let Some(job) = self.job_for(cx, key, lease, false) else { return };
+        let hash = input.hash();
+        job.leases.entry(lease).or_insert_with(|| Lease::new(place, hash, Step::ToRead(input)));
+    }
+
     fn on_assign(&mut self, cx: &mut Cx<'_, Self>, key: Key, assign: Assign, bytes: Bytes) {
         let (peer, name) = key;
         let Assign { lease, place, input, part, parts } = assign;
-        let Some(depth) = self.jobs.get(&key).map(|job| job.depth) else {
-            // Forgotten: the coordinator has to offer it again.
-            return self.refuse(cx, key, Refusal::Busy);
-        };
-        let slots = usize::from(self.slots_for(depth));
         let small = parts == 1 && bytes.len() <= SMALL_BYTES;
-        let queue = if small { (slots * QUEUE_PER_SLOT).min(QUEUE_MAX) } else { 0 };
-        let leases_max = slots.max(queue) + SPARE_LEASES;
-        let Some(job) = self.jobs.get_mut(&key) else { return };
-        if job.leases.len() >= leases_max && !job.leases.contains_key(&lease) {
-            return self.tell(cx, peer, Compute::Failed { job: name, lease, reason: Failure::Busy }, Bytes::new());
-        }
+        let Some(job) = self.job_for(cx, key, lease, small) else { return };
         let entry = job.leases.entry(lease);
-        let entry = entry.or_insert(Lease {
-            place,
-            input,
-            step: Step::Coming(Parts::default()),
-            log: String::new(),
-            stays: false,
-        });
+        let entry = entry.or_insert_with(|| Lease::new(place, input, Step::Coming(Parts::default())));
         let Step::Coming(come) = &mut entry.step else { return };
         let Some(whole) = come.add(part, parts, bytes) else { return };
         let seen = task::Input { bytes: whole.clone(), ..task::Input::default() };
@@ -269,6 +288,7 @@ impl Worker {
             cx.emit(Out::Cancel { task });
         }
         self.take_back(cx);
+        self.stop_reads(cx);
     }
 
     /// Stops all that is done for a job.
@@ -281,6 +301,7 @@ impl Worker {
             }
         }
         self.take_back(cx);
+        self.stop_reads(cx);
     }
 
     fn on_received(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, message: Compute, body: Bytes) {
@@ -294,6 +315,7 @@ impl Worker {
             Compute::Assign { lease, place, input, part, parts, .. } => {
                 self.on_assign(cx, key, Assign { lease, place, input, part, parts }, body);
             }
+            Compute::AssignStored { lease, place, input, .. } => self.on_assign_stored(cx, key, lease, place, input),
             Compute::Renew { lease_secs, .. } => {
                 if let Some(job) = self.jobs.get_mut(&key) {
                     job.ends = cx.now() + Duration::from_secs(lease_secs.into());
@@ -329,6 +351,7 @@ impl Worker {
                 self.tell(cx, peer, Compute::Alive { job: name, leases }, Bytes::new());
             }
         }
+        self.look_after_reads(cx);
         self.ticking = false;
         self.tick_on(cx);
     }
@@ -368,6 +391,7 @@ impl Core for Worker {
     fn start(&mut self, cx: &mut Cx<'_, Self>) {
         self.next_task = cx.rng("tasks").u64() >> 2;
         self.next_passed = cx.rng("passed").u64() >> 2;
+        self.next_read = cx.rng("reads").u64() >> 3;
     }
 
     fn on(&mut self, cx: &mut Cx<'_, Self>, event: In) {
@@ -400,11 +424,13 @@ impl Core for Worker {
             In::Want { job, index } => self.on_want(cx, job, index),
             In::Returned { job, results } => self.on_returned(cx, job, results),
             In::CoordinatorBegan => self.on_coordinator_began(),
+            In::Reading { read, news } => self.on_reading(cx, read, news),
             In::Tick => self.on_tick(cx),
             In::Sign => self.signing = false,
         }
         self.run_waiting(cx);
         self.pass_on(cx);
+        self.read_waiting(cx);
         self.commit_due(cx);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{
     Key, Worker,
-    job::{Job, Step},
+    job::{Job, Kept, Step},
 };
 use crate::api::{Spec, worker::Out};
 use bytes::Bytes;
@@ -77,7 +77,10 @@ impl Worker {
         let Some((key, leases)) = self.passed_on.get(&job) else { return };
         let lease = leases.get(index as usize).and_then(|lease| self.jobs.get(key)?.leases.get(lease));
         match lease.map(|lease| &lease.step) {
-            Some(Step::PassedOn(_, bytes)) => cx.emit(Out::Input { job, index, bytes: bytes.clone() }),
+            Some(Step::PassedOn(_, Kept::Bytes(bytes))) => cx.emit(Out::Input { job, index, bytes: bytes.clone() }),
+            Some(Step::PassedOn(_, Kept::Stored(input))) => {
+                cx.emit(Out::Stored { job, index, input: input.clone() });
+            }
             // Some of it is wanted no longer: the rest comes back and is passed on again, or run here.
             _ => {
                 cx.emit(Out::TakeBack { job });
@@ -100,6 +103,7 @@ impl Worker {
             if of.done.is_empty() {
                 of.done_since = cx.now();
             }
+            let receipt = Receipt { input: known.input, ..receipt };
             of.done.push((lease, Claim { place: known.place, receipt }, Some(output)));
         }
     }
@@ -116,10 +120,14 @@ impl Worker {
         let Some(of) = self.jobs.get_mut(&key) else { return };
         for lease in leases {
             let Some(known) = of.leases.get_mut(&lease) else { continue };
-            if let Step::PassedOn(id, bytes) = &known.step
+            if let Step::PassedOn(id, kept) = &known.step
                 && *id == job
             {
-                (known.step, known.stays) = (Step::Waiting(bytes.clone()), stay);
+                let step = match kept.clone() {
+                    Kept::Bytes(bytes) => Step::Waiting(bytes),
+                    Kept::Stored(input) => Step::ToRead(input),
+                };
+                (known.step, known.stays) = (step, stay);
             }
         }
     }
@@ -140,7 +148,10 @@ impl Worker {
 
 fn pass(job: &mut Job, lease: u64, to: JobId) {
     let Some(lease) = job.leases.get_mut(&lease) else { return };
-    if let Step::Waiting(bytes) = &lease.step {
-        lease.step = Step::PassedOn(to, bytes.clone());
-    }
+    let kept = match &lease.step {
+        Step::Waiting(bytes) => Kept::Bytes(bytes.clone()),
+        Step::ToRead(input) => Kept::Stored(input.clone()),
+        _ => return,
+    };
+    lease.step = Step::PassedOn(to, kept);
 }

@@ -66,6 +66,8 @@ impl Worker {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         let Some(lease) = job.leases.get_mut(&id) else { return };
         lease.step = Step::Done;
+        // What was read is named by where it was read, not by its bytes, which the coordinator has not.
+        let receipt = Receipt { input: lease.input, ..receipt };
         let (place, log) = (lease.place, std::mem::take(&mut lease.log));
         let output = match outcome.ending {
             Ending::Output(bytes) => Some(bytes),

@@ -5,12 +5,13 @@ use crate::task;
 use ed25519_dalek::SigningKey;
 use pangea_compute::{
     Coordinator, Worker,
-    api::{Candidate, News, Report, Saved, Spec, coordinator, worker},
+    api::{Candidate, News, ReadNews, Report, Saved, Spec, coordinator, worker},
     worker::is_passed_on,
 };
 use pangea_kernel::{Core, Cx, Effect, Seed, core::CxState, draw::Draws};
 use pangea_protocols::{
     JobId, PeerId,
+    stored::StoredInput,
     task::{Outcome, Receipt, TaskId},
     wire::Frame,
 };
@@ -47,6 +48,14 @@ pub trait Cast: 'static {
     /// A task takes so many times as long as elsewhere.
     fn slowness(_id: NodeId) -> f64 {
         1.0
+    }
+    /// Do the inputs of jobs lie in a stored object?
+    fn stores() -> bool {
+        false
+    }
+    /// Can this node read that object this time? `chance` is from 0 to 1.
+    fn reads(_id: NodeId, _chance: f64) -> bool {
+        true
     }
     /// Bounds of coordinators.
     fn coordinator() -> pangea_compute::coordinator::Limits {
@@ -229,6 +238,16 @@ impl<P: Cast> Node<P> {
                 };
                 self.queue.push_back(In::Worker(worker::In::Returned { job, results }));
             }
+            coordinator::Out::Want { job, index } if P::stores() => {
+                // One node has it all.
+                let (input, local) = (Box::new(task::stored(job, index)), vec![(peer(2), 1000)]);
+                let stored = coordinator::In::Stored { job, index, input, local };
+                cx.after(Duration::from_millis(1), In::Coordinator(stored));
+            }
+            coordinator::Out::Read { read, input } => {
+                self.read(cx, &input, |news| In::Coordinator(coordinator::In::Reading { read, news }));
+            }
+            coordinator::Out::StopReading { .. } => {}
             coordinator::Out::Want { job, index } => {
                 let input = coordinator::In::Input { job, index, bytes: task::chunk(job, index) };
                 cx.after(Duration::from_millis(1), In::Coordinator(input));
@@ -268,6 +287,18 @@ impl<P: Cast> Node<P> {
         }
     }
 
+    fn read(&self, cx: &mut Cx<'_, Self>, input: &StoredInput, tell: impl Fn(ReadNews) -> In) {
+        let took = Duration::from_millis(20 + cx.rng("reading").below(200));
+        if !P::reads(self.id, cx.rng("reads").unit()) {
+            cx.after(took, tell(ReadNews::Failed("too few shards".to_owned())));
+            return;
+        }
+        let own = if self.id == 2 { 20 } else { 0 };
+        for news in [ReadNews::Bytes(task::read(input)), ReadNews::Tally { shards: 20, own }, ReadNews::Done] {
+            cx.after(took, tell(news));
+        }
+    }
+
     fn note_report(&self, cx: &mut Cx<'_, Self>, peer: PeerId, report: Report) {
         if let Some(node) = node_of(&self.peers, peer) {
             cx.emit(Out::Report(node, report));
@@ -289,7 +320,14 @@ impl<P: Cast> Node<P> {
                 let took = P::took().mul_f64((0.5 + cx.rng("took").unit()) * P::slowness(self.id));
                 cx.after(took, In::Ran(run.task, outcome, receipt));
             }
-            worker::Out::Cancel { .. } => {}
+            worker::Out::Read { read, input } => {
+                self.read(cx, &input, |news| In::Worker(worker::In::Reading { read, news }));
+            }
+            worker::Out::Stored { job, index, input } => {
+                let stored = coordinator::In::Stored { job, index, input, local: Vec::new() };
+                self.queue.push_back(In::Coordinator(stored));
+            }
+            worker::Out::Cancel { .. } | worker::Out::StopReading { .. } => {}
             worker::Out::PassOn { job, spec } => {
                 self.passed_on += u64::from(spec.chunks);
                 self.queue.push_back(In::Coordinator(coordinator::In::Submit { job, spec }));

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use pangea_compute::{api::Spec, envelope};
 use pangea_kernel::Draw;
 use pangea_protocols::{
-    Hash, JobId,
+    Cid, Hash, JobId,
     receipt_job::{Place, Stage, Verification},
+    stored::{FrameKey, StoredInput},
     task::{Ending, Input, Limits, Outcome, Receipt, input_hash, list_hash},
 };
 
@@ -20,6 +21,30 @@ pub fn module() -> Bytes {
 /// Chunk `index` of a job.
 pub fn chunk(job: JobId, index: u32) -> Bytes {
     format!("job {} chunk {index}", job.0).into()
+}
+
+/// The same, where it lies in a stored object. Its first frame tells which one it is.
+pub fn stored(job: JobId, index: u32) -> StoredInput {
+    StoredInput {
+        cid: Cid(Hash::of(b"an object")),
+        hints: Vec::new(),
+        first: job.0 << 20 | u64::from(index),
+        len: chunk(job, index).len() as u32,
+        keys: vec![FrameKey([1; 32])],
+        head: Vec::new(),
+    }
+}
+
+/// What claims call it.
+pub fn stored_hash(job: JobId, index: u32, total: u32) -> Hash {
+    let mut input = stored(job, index);
+    input.head = envelope::head(Place { stage: Stage::Execute, index }, total, input.len.into()).to_vec();
+    input.hash()
+}
+
+/// What whoever reads it gets.
+pub fn read(input: &StoredInput) -> Bytes {
+    chunk(JobId(input.first >> 20), (input.first & 0xf_ffff) as u32)
 }
 
 /// Pieces that a split makes.

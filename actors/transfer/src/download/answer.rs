@@ -47,7 +47,10 @@ impl Job {
         self.moved = now;
         cx.emit(Out::Report { peer, report: Report::Delivered { bytes: bytes as u64, took } });
         match request.goal {
-            Goal::Shard { stripe, shard } => self.on_shard(cx, stripe, shard, answer.body),
+            Goal::Shard { stripe, shard } => {
+                self.tally.own += u64::from(self.sources.is_me(peer));
+                self.on_shard(cx, stripe, shard, answer.body);
+            }
             Goal::Block(hash) => self.on_block(cx, peer, hash, &answer.body),
         }
         self.pump(cx);
@@ -170,7 +173,7 @@ impl Job {
         match &mut self.tree {
             None => {
                 let root = manifest::open(self.cid, body)?;
-                self.on_root(cx, peer, root);
+                self.on_root(cx, Some(peer), root);
             }
             Some(tree) => {
                 let node = manifest::open_node(hash, body, tree.root().shards())?;

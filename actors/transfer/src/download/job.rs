@@ -10,7 +10,7 @@
 
 use super::{
     Cx, block::Block, discover::Want, fetch::Request, ids::Ids, limits::*, outbox::Outbox, removal::Removal,
-    search::Search, source::Sources, tally::Tally, tree::Tree, window::Window,
+    search::Search, source::Sources, survey::Survey, tally::Tally, tree::Tree, window::Window,
 };
 use crate::api::{
     Candidate,
@@ -20,6 +20,7 @@ use pangea_kernel::{TimerId, planted};
 use pangea_protocols::{
     Address, Cid, Hash, JobId, PeerId, ShardId,
     job::{JobError, JobEvent},
+    manifest::RootBody,
     net::{Class, Command, SendError},
     time::Time,
     wire::{
@@ -28,6 +29,19 @@ use pangea_protocols::{
     },
 };
 use std::{collections::BTreeMap, ops::Range, time::Duration};
+
+/// What a job is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// Bytes.
+    Read,
+    /// Some bytes of an object of which others will be read.
+    ReadPart,
+    /// The manifest alone.
+    Survey,
+    /// That nothing is left.
+    Remove,
+}
 
 /// One job.
 pub(super) struct Job {
@@ -48,6 +62,9 @@ pub(super) struct Job {
     pub(super) window: Window,
     /// Set in jobs that remove.
     pub(super) removal: Option<Removal>,
+    /// Set in jobs that survey.
+    pub(super) survey: Option<Survey>,
+    aim: Aim,
     pub(super) outbox: Outbox,
     pub(super) tally: Tally,
     /// When something wanted last arrived.
@@ -59,20 +76,22 @@ pub(super) struct Job {
 
 impl Job {
     /// A job that has not asked anybody yet; see [`Job::begin`].
-    pub fn new(id: JobId, cid: Cid, ids: Ids, timeout: Option<Duration>, now: Time) -> Self {
+    pub fn new(id: JobId, cid: Cid, ids: Ids, (aim, timeout): (Aim, Duration), me: PeerId, now: Time) -> Self {
         Self {
             id,
             cid,
-            timeout: timeout.unwrap_or(REMOVE_TIMEOUT),
+            timeout,
             ids,
-            sources: Sources::default(),
+            sources: Sources::new(me),
             requests: BTreeMap::new(),
             wants: BTreeMap::new(),
             blocks: BTreeMap::from([(cid.0, Block::default())]),
             search: Search::new(now),
             tree: None,
             window: Window::default(),
-            removal: timeout.is_none().then(Removal::default),
+            removal: (aim == Aim::Remove).then(Removal::default),
+            survey: (aim == Aim::Survey).then(Survey::default),
+            aim,
             outbox: Outbox::default(),
             tally: Tally::default(),
             moved: now,
@@ -82,11 +101,26 @@ impl Job {
         }
     }
 
-    /// Asks the hints, the connected peers and the DHT for the root block, all at once.
-    pub fn begin(&mut self, cx: &mut Cx<'_>, hints: Vec<(PeerId, Address)>, connected: impl Iterator<Item = PeerId>) {
+    /// Asks the hints, the connected peers and the DHT for the root block, all at once; unless it is known.
+    pub fn begin(
+        &mut self,
+        cx: &mut Cx<'_>,
+        hints: Vec<(PeerId, Address)>,
+        connected: impl Iterator<Item = PeerId>,
+        known: Option<RootBody>,
+    ) {
         self.stalled = Some(cx.after(self.timeout, In::Timer(Timer::Stalled { job: self.id })));
         self.begin_search(cx, hints, connected);
+        if let Some(root) = known {
+            self.blocks.clear();
+            self.on_root(cx, None, root);
+        }
         self.pump(cx);
+    }
+
+    /// The root, if others of this object will need it.
+    pub fn root_to_keep(&self) -> Option<&RootBody> {
+        self.tree.as_ref().filter(|_| self.aim == Aim::ReadPart).map(Tree::root)
     }
 
     /// True if it has failed, or a removal is done; the job can be forgotten.
@@ -178,8 +212,11 @@ impl Job {
     /// Has anything moved for the length of the timeout?
     pub fn on_stalled(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now();
-        let waits =
-            self.tree.is_none() || self.removal.is_some() || !self.blocks.is_empty() || !self.window.stripes.is_empty();
+        let waits = self.tree.is_none()
+            || self.removal.is_some()
+            || self.survey.is_some()
+            || !self.blocks.is_empty()
+            || !self.window.stripes.is_empty();
         if !waits {
             // It is the receiver who takes its time: that is no failure.
             self.moved = now;
@@ -199,6 +236,7 @@ impl Job {
         while !self.ended {
             self.pump_search(cx);
             self.pump_removal(cx);
+            self.pump_survey(cx);
             self.pump_window(cx);
             if self.ended {
                 return;
@@ -224,7 +262,7 @@ impl Job {
             return;
         }
         tracing::info!(job = self.id.0, kind = ?error.kind, "download failed: {}", error.message);
-        if self.removal.is_none() {
+        if matches!(self.aim, Aim::Read | Aim::ReadPart) {
             cx.emit(Out::CancelDecode { job: self.id });
         }
         self.end(cx);

@@ -12,6 +12,10 @@ pub(super) const STRANGERS_MAX: usize = 128;
 pub(super) const NAMED_MAX: usize = 64;
 /// Connected peers that are remembered to be asked when a job begins.
 pub(super) const CONNECTED_MAX: usize = 1024;
+/// Root blocks that are remembered of objects of which parts are read.
+pub(super) const ROOTS_MAX: usize = 8;
+/// Most stripes of an object that is surveyed: 960 GiB, and 16 MiB of placement with 16 data shards.
+pub(super) const SURVEY_STRIPES_MAX: u64 = 15 << 16;
 /// Separate ranges of stripes that wait; neighbours are merged.
 pub(super) const RANGES_MAX: usize = 1024;
 
@@ -88,3 +92,7 @@ pub(super) const DIAL_PENALTY_S: f64 = 0.150;
 pub(super) const LATENCY_S: f64 = 0.040;
 /// Assumed until something is known, bytes per second.
 pub(super) const RATE: f64 = 50e6;
+/// The same for this node's own shards, which come from its disk without a network.
+pub(super) const OWN_LATENCY_S: f64 = 0.001;
+/// See [`OWN_LATENCY_S`].
+pub(super) const OWN_RATE: f64 = 1e9;

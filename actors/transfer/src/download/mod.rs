@@ -20,12 +20,13 @@
 //! | `source` | how soon a peer would deliver, and whether it may be asked |
 //! | `fetch` | requests: who is asked, when one is late, what is hedged |
 //! | `answer` | answers: verification, blame, delivery |
+//! | `survey` | the manifest alone |
 //! | `removal` | asking every holder to forget an object |
 //! | `verdict` | when to give up, and what the user is told |
 //!
 //! **Invariants.** What is emitted has been verified against the signed manifest. Shard bytes under way or not consumed
 //! are at most 24 MiB per job (or one stripe). A message that nobody asked for changes nothing. Once no job runs,
-//! nothing is kept but the list of connected peers: [`Downloader::is_idle`].
+//! nothing is kept but the list of connected peers and a few root blocks: [`Downloader::is_idle`].
 //!
 //! **Ids.** Requests, tags and queries are below 2^56: the wiring may use the top byte to tell actors apart.
 
@@ -42,6 +43,7 @@ mod search;
 mod shard;
 mod source;
 mod stripe;
+mod survey;
 mod tally;
 mod tree;
 mod verdict;
@@ -50,16 +52,17 @@ mod window;
 use crate::api::download::{In, Out, Timer};
 use answer::Answer;
 use ids::{Ids, slot_of};
-use job::Job;
-use limits::{CONNECTED_MAX, JOBS_MAX};
+use job::{Aim, Job};
+use limits::{CONNECTED_MAX, JOBS_MAX, REMOVE_TIMEOUT, ROOTS_MAX};
 use pangea_kernel::Core;
 use pangea_protocols::{
     Address, Cid, JobId, PeerId,
     job::JobEvent,
+    manifest::RootBody,
     wire::{Frame, Message, fetch::Fetch, have::Have, store::Store},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -67,11 +70,14 @@ type Cx<'a> = pangea_kernel::Cx<'a, Downloader>;
 
 /// The core of the download actor.
 pub struct Downloader {
+    me: PeerId,
     jobs: BTreeMap<JobId, Job>,
     /// For each slot, who has it and where its ids go on.
     slots: [Slot; JOBS_MAX],
     /// Peers to ask when a job begins.
     connected: BTreeSet<PeerId>,
+    /// Of objects of which parts are read; the one that was used last is the last.
+    roots: VecDeque<(Cid, RootBody)>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -80,16 +86,16 @@ struct Slot {
     serial: u64,
 }
 
-impl Default for Downloader {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Downloader {
-    /// Without jobs.
-    pub fn new() -> Self {
-        Self { jobs: BTreeMap::new(), slots: [Slot::default(); JOBS_MAX], connected: BTreeSet::new() }
+    /// Without jobs. What node `me` holds itself it fetches from itself.
+    pub fn new(me: PeerId) -> Self {
+        Self {
+            me,
+            jobs: BTreeMap::new(),
+            slots: [Slot::default(); JOBS_MAX],
+            connected: BTreeSet::new(),
+            roots: VecDeque::new(),
+        }
     }
 
     /// True if no job is known and nothing of an ended one is left.
@@ -108,14 +114,14 @@ impl Downloader {
         id: JobId,
         cid: Cid,
         hints: Vec<(PeerId, Address)>,
-        timeout: Option<Duration>,
+        (aim, timeout): (Aim, Duration),
     ) {
         if self.jobs.contains_key(&id) {
             tracing::warn!(job = id.0, "a job of this number is running already: ignored");
             return;
         }
         let Some(slot) = self.slots.iter().position(|slot| slot.job.is_none()) else {
-            if timeout.is_some() {
+            if matches!(aim, Aim::Read | Aim::ReadPart) {
                 cx.emit(Out::CancelDecode { job: id });
             }
             let error = verdict::too_many_jobs(JOBS_MAX);
@@ -124,8 +130,10 @@ impl Downloader {
         };
         self.slots[slot].job = Some(id);
         let ids = Ids::new(slot, self.slots[slot].serial);
-        let mut job = Job::new(id, cid, ids, timeout, cx.now());
-        job.begin(cx, hints, self.connected.iter().copied());
+        let known = self.roots.iter().find(|(of, _)| *of == cid && aim == Aim::ReadPart);
+        let known = known.map(|(_, root)| root.clone());
+        let mut job = Job::new(id, cid, ids, (aim, timeout), self.me, cx.now());
+        job.begin(cx, hints, self.connected.iter().copied(), known);
         self.jobs.insert(id, job);
         self.sweep(id);
     }
@@ -198,6 +206,13 @@ impl Downloader {
         if self.jobs.get(&id).is_some_and(Job::has_ended)
             && let Some(job) = self.jobs.remove(&id)
         {
+            if let Some(root) = job.root_to_keep() {
+                self.roots.retain(|(cid, _)| *cid != job.cid);
+                self.roots.push_back((job.cid, root.clone()));
+                if self.roots.len() > ROOTS_MAX {
+                    self.roots.pop_front();
+                }
+            }
             let (slot, serial) = job.ids.into_parts();
             self.slots[slot] = Slot { job: None, serial };
         }
@@ -210,8 +225,13 @@ impl Core for Downloader {
 
     fn on(&mut self, cx: &mut Cx<'_>, event: In) {
         match event {
-            In::Open { job, cid, hints, timeout } => self.on_begin(cx, job, cid, hints, Some(timeout)),
-            In::Remove { job, cid, hints } => self.on_begin(cx, job, cid, hints, None),
+            In::Open { job, cid, hints, timeout } => self.on_begin(cx, job, cid, hints, (Aim::Read, timeout)),
+            In::OpenPart { job, cid, hints, timeout } => self.on_begin(cx, job, cid, hints, (Aim::ReadPart, timeout)),
+            In::Survey { job, cid, hints, timeout } => self.on_begin(cx, job, cid, hints, (Aim::Survey, timeout)),
+            In::Remove { job, cid, hints } => {
+                self.roots.retain(|(known, _)| *known != cid);
+                self.on_begin(cx, job, cid, hints, (Aim::Remove, REMOVE_TIMEOUT));
+            }
             In::Need { job, stripes } => self.with(job, |job| job.on_need(cx, stripes)),
             In::Consumed { job, index } => self.with(job, |job| job.on_consumed(cx, index)),
             In::Close { job } => self.on_close(cx, job),

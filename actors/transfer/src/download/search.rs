@@ -109,8 +109,8 @@ impl Job {
         self.pump(cx);
     }
 
-    /// The root block is here and verified.
-    pub(super) fn on_root(&mut self, cx: &mut Cx<'_>, from: PeerId, root: RootBody) {
+    /// The root block is here and verified, from a peer or from an earlier job.
+    pub(super) fn on_root(&mut self, cx: &mut Cx<'_>, from: Option<PeerId>, root: RootBody) {
         for Holder { peer, address } in root.holders.iter().cloned() {
             let known = self.sources.learn(peer, true);
             if known && self.sources.get(peer).is_some_and(|source| !source.connected && !self.sources.down(peer)) {
@@ -122,8 +122,8 @@ impl Job {
         let holders = root.holders.iter().map(|holder| holder.peer).collect();
         self.wants.retain(|_, want| want.asked.iter().any(|(goal, _)| *goal != Goal::Block(self.cid.0)));
         if let Some(removal) = &mut self.removal {
-            removal.root_at(from);
-        } else {
+            from.into_iter().for_each(|peer| removal.root_at(peer));
+        } else if self.survey.is_none() {
             cx.emit(Out::Root { job: self.id, root: root.clone() });
         }
         cx.emit(Out::Rank { job: self.id, peers: holders });

@@ -10,8 +10,9 @@ use pangea_protocols::{PeerId, time::Time};
 use std::{collections::BTreeMap, time::Duration};
 
 /// All peers of one job.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sources {
+    me: PeerId,
     peers: BTreeMap<PeerId, Source>,
 }
 
@@ -40,6 +41,16 @@ pub(super) struct Source {
 }
 
 impl Sources {
+    /// None. This node may be one of them: it is near.
+    pub fn new(me: PeerId) -> Self {
+        Self { me, peers: BTreeMap::new() }
+    }
+
+    /// Is it this node?
+    pub fn is_me(&self, peer: PeerId) -> bool {
+        peer == self.me
+    }
+
     /// Makes sure a peer is known; false if the table is full.
     pub fn learn(&mut self, peer: PeerId, likely: bool) -> bool {
         if let Some(source) = self.peers.get_mut(&peer) {
@@ -50,7 +61,11 @@ impl Sources {
         if self.peers.len() >= if likely { SOURCES_MAX } else { STRANGERS_MAX } {
             return false;
         }
-        self.peers.insert(peer, Source::new(likely));
+        let mut source = Source::new(likely);
+        if peer == self.me {
+            (source.connected, source.latency_s, source.rate) = (true, OWN_LATENCY_S, OWN_RATE);
+        }
+        self.peers.insert(peer, source);
         true
     }
 

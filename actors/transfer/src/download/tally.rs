@@ -13,6 +13,8 @@ pub(super) struct Tally {
     pub healed: u64,
     /// Requests sent beside late ones.
     pub hedged: u64,
+    /// Of the shards, those of this node itself.
+    pub own: u64,
     told: (u64, u64, u64),
     told_at: Option<Time>,
 }
@@ -23,7 +25,8 @@ impl Tally {
         if self.is_news() {
             self.told = (self.shards, self.healed, self.hedged);
             self.told_at = Some(cx.now());
-            cx.emit(Out::Tally { job, shards: self.shards, healed: self.healed, hedged: self.hedged });
+            let Self { shards, healed, hedged, own, .. } = *self;
+            cx.emit(Out::Tally { job, shards, healed, hedged, own });
         }
     }
 

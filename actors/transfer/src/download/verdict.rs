@@ -24,6 +24,11 @@ pub(super) fn too_many_ranges() -> JobError {
     JobError::new(ErrorKind::Failed, "too many separate ranges of one object are wanted at once: ask for fewer")
 }
 
+/// Its places would take too much memory.
+pub(super) fn too_large_to_survey(stripes: u64) -> JobError {
+    JobError::new(ErrorKind::Failed, format!("the object has more than {stripes} MiB: it is not read in parts"))
+}
+
 /// All slots are taken.
 pub(super) fn too_many_jobs(limit: usize) -> JobError {
     JobError::new(

@@ -4,6 +4,7 @@
 mod faults;
 mod object;
 mod opening;
+mod parts;
 mod properties;
 mod removing;
 mod window;

@@ -96,19 +96,28 @@ pub struct World {
     pub dials: BTreeMap<PeerId, Vec<Address>>,
     pub failed: Option<JobError>,
     pub removed: Option<(u64, Vec<PeerId>)>,
+    /// Root and placement.
+    pub surveyed: Option<(RootBody, Vec<u8>)>,
+    /// Shards of the node itself.
+    pub own: u64,
     pub window_peak: u64,
 }
 
 impl World {
     /// Every holder of the object is honest, 5 ms away and not connected.
     pub fn new(object: Object) -> Self {
+        Self::at(peer(200), object)
+    }
+
+    /// The same, for a downloader of this node.
+    pub fn at(me: PeerId, object: Object) -> Self {
         let holders = object.shelves.iter().map(|(name, shelf)| {
             let latency = Duration::from_millis(5);
             let (vice, shelf) = (Vice::None, shelf.clone());
             (*name, Holder { vice, shelf, latency, rate: 0, free_at: Time(0), connected: false })
         });
         Self {
-            bed: Testbed::new(Downloader::new()),
+            bed: Testbed::new(Downloader::new(me)),
             holders: holders.collect(),
             later: BTreeMap::new(),
             order: 0,
@@ -126,6 +135,8 @@ impl World {
             dials: BTreeMap::new(),
             failed: None,
             removed: None,
+            surveyed: None,
+            own: 0,
             window_peak: 0,
             object,
         }
@@ -165,6 +176,23 @@ impl World {
         self
     }
 
+    pub fn survey(&mut self, hints: &[u8]) -> &mut Self {
+        let cid = self.object.cid;
+        self.send(In::Survey { job: JOB, cid, hints: hints_of(hints), timeout: TIMEOUT });
+        self.run();
+        self
+    }
+
+    /// Reads one stripe, knowing that others will be read.
+    pub fn get_part(&mut self, stripe: u64, hints: &[u8]) -> &mut Self {
+        (self.need, self.root) = (std::iter::once(stripe..stripe + 1).collect(), None);
+        self.delivered.clear();
+        let cid = self.object.cid;
+        self.send(In::OpenPart { job: JOB, cid, hints: hints_of(hints), timeout: TIMEOUT });
+        self.run();
+        self
+    }
+
     pub fn remove(&mut self, hints: &[u8]) -> &mut Self {
         let cid = self.object.cid;
         self.send(In::Remove { job: JOB, cid, hints: hints_of(hints) });
@@ -183,7 +211,8 @@ impl World {
     /// Runs until the job is whole or over, at most for ten minutes of virtual time.
     pub fn run(&mut self) {
         let limit = self.bed.now() + Duration::from_secs(600);
-        while !self.is_whole() && self.failed.is_none() && self.removed.is_none() && self.bed.now() < limit {
+        let over = |world: &Self| world.failed.is_some() || world.removed.is_some() || world.surveyed.is_some();
+        while !self.is_whole() && !over(self) && self.bed.now() < limit {
             if !self.step() {
                 return;
             }
@@ -275,7 +304,11 @@ impl World {
             }
             Out::Net(command) => self.on_net(command),
             Out::Report { peer, report } => self.reports.push((peer, report)),
-            Out::Tally { shards, healed, hedged, .. } => self.tallies.push((now, shards, healed, hedged)),
+            Out::Tally { shards, healed, hedged, own, .. } => {
+                self.tallies.push((now, shards, healed, hedged));
+                self.own = own;
+            }
+            Out::Surveyed { root, placement, .. } => self.surveyed = Some((*root, placement)),
             Out::Job(JobEvent::Failed { error, .. }) => self.failed = Some(error),
             Out::Job(JobEvent::Done { outcome: Outcome::Removed { shards, unreachable }, .. }) => {
                 self.removed = Some((shards, unreachable));

@@ -116,14 +116,7 @@ impl Files {
 
     fn on_command(&self, command: Command) -> Option<Event> {
         let state = &mut *self.state();
-        let job = match &command {
-            Command::OpenSource { job, .. }
-            | Command::Read { job, .. }
-            | Command::OpenSink { job, .. }
-            | Command::Write { job, .. }
-            | Command::Finish { job }
-            | Command::Close { job } => *job,
-        };
+        let job = command.job();
         state.carry_out(command).unwrap_or_else(|error| {
             if let Some(open) = state.jobs.get_mut(&job) {
                 *open = Job::Over;
