@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench sandbox_process`. Bars: from its start to its first frame at most twice as long jailed as unjailed
 //! (best of 30), and an answer to a tiny piece of work at most 100 µs later than from a thread of this process (median of
-//! 2,000). The figures are compared within one run; on a machine with other work, look at the best as well.
+//! 2,000); the same for a message of 64 bytes to a plugin and back. The figures are compared within one run; on a machine
+//! with other work, look at the best as well.
 //!
 //! Not here: what a guest costs (`cargo bench -p pangea-sandbox`).
 
@@ -19,10 +20,13 @@ mod measure;
 
 use bytes::Bytes;
 use measure::{Bars, machine, number, quantile};
-use pangea::drivers::sandbox::{SandboxProcess, SandboxThreads, Settings, jail::Layers};
+use pangea::drivers::sandbox::{
+    Answers, SandboxProcess, SandboxThreads, Settings, jail::Layers, plugins, process::Tenants, to_actor,
+};
 use pangea_kernel::{Port, Rejected};
 use pangea_protocols::{
     Hash,
+    guest::{Command, Event, Open},
     task::{Capabilities, Input, Limits, TaskId},
 };
 use pangea_sandbox::{
@@ -51,6 +55,7 @@ fn main() {
     let mut bars = Bars::default();
     spawn(&mut bars);
     round_trips(&mut bars);
+    plugin_calls(&mut bars);
     std::process::exit(bars.exit_code());
 }
 
@@ -59,8 +64,13 @@ fn settings(layers: Layers) -> Settings {
     Settings { program, layers, ..Settings::new(2, CACHE_BYTES, MEMORY_BYTES).unwrap() }
 }
 
-/// A port, and what comes out of it.
-fn results() -> (Port<In>, Receiver<In>) {
+/// Takes answers, and gives them out.
+fn results() -> (Answers, Receiver<In>) {
+    let (port, answers) = channel();
+    (to_actor(port), answers)
+}
+
+fn channel<M: Send + 'static>() -> (Port<M>, Receiver<M>) {
     let (sender, answers) = sync_channel(64);
     let port = Port::new(move |message| {
         sender.try_send(message).map_err(|error| match error {
@@ -140,7 +150,7 @@ impl Side {
 
 fn round_trips(bars: &mut Bars) {
     let (port, answers) = results();
-    let (threads, work) = SandboxThreads::start(2, CACHE_BYTES, port).unwrap();
+    let (threads, work) = SandboxThreads::start("pangea-wasm", 2, CACHE_BYTES, &port).unwrap();
     let here = Side::new("threads", work, answers);
     let (port, answers) = results();
     let (process, work) = SandboxProcess::start(settings(Layers::All), port).unwrap();
@@ -169,6 +179,55 @@ fn round_trips(bars: &mut Bars) {
             println!("{mib:>4} MiB, {:<30} {best:>10.2}{:>10.0}", side.name, f64::from(2 * mib) / best * 1e3);
         }
     }
+    drop(sides);
+    threads.join();
+    process.join();
+}
+
+/// A message of 64 bytes to a plugin and back, from where the plugins actor asks to where it hears.
+fn plugin_calls(bars: &mut Bars) {
+    // It keeps its memory from call to call, so it puts its input where the last one was.
+    let text =
+        ECHO.replace("(drop (memory.grow (i32.add (i32.const 1) (i32.shr_u (local.get $len) (i32.const 16)))))", "");
+    let bytes: Bytes = wat::parse_str(text).unwrap().into();
+    let module = Hash::of(&bytes);
+    let (events, heard) = channel();
+    let (threads, work) = SandboxThreads::start("pangea-plugin", 2, CACHE_BYTES, &plugins::answers(events)).unwrap();
+    let here = (plugins::commands(work), heard);
+    let (events, heard) = channel();
+    let there = Settings { tenants: Tenants::Plugins, ..settings(Layers::All) };
+    let (process, work) = SandboxProcess::start(there, plugins::answers(events)).unwrap();
+    let sides = [here, (plugins::commands(work), heard)];
+    let ask = |(commands, heard): &(Port<Command>, Receiver<Event>), command| {
+        commands.send(command).unwrap();
+        heard.recv().unwrap()
+    };
+    let call = |open| {
+        let input = Input { bytes: vec![7; 64].into(), ..Input::default() };
+        Command::Call { instance: TaskId(1), open, input }
+    };
+    for side in &sides {
+        ask(side, Command::Prepare { module, bytes: bytes.clone() });
+        let limits = Limits { memory_bytes: 256 << 20, ..Limits::default() };
+        ask(side, call(Some(Open { module, limits, granted: Capabilities::NONE })));
+    }
+    let count = number("PANGEA_BENCH_TRIPS", 2000);
+    let mut took = [Vec::new(), Vec::new()];
+    for _ in 0..count {
+        for (side, took) in sides.iter().zip(&mut took) {
+            let since = Instant::now();
+            let event = ask(side, call(None));
+            took.push(since.elapsed().as_secs_f64() * 1e6);
+            assert!(matches!(event, Event::Ended { result: Ok(_), .. }), "{event:?}");
+        }
+    }
+    println!("\na message of 64 B to a plugin and back, {count} times   best µs    p50 µs    p90 µs");
+    let of = |took: &Vec<f64>, part| quantile(took.iter().copied(), part);
+    for (name, took) in ["threads", "process"].iter().zip(&took) {
+        println!("{name:<50} {:>10.1}{:>10.1}{:>10.1}", of(took, 0.0), of(took, 0.5), of(took, 0.9));
+    }
+    let extra = of(&took[1], 0.5) - of(&took[0], 0.5);
+    bars.at_most("what the process adds to a call of a plugin, median", extra, EXTRA_MICROS_MAX, "µs");
     drop(sides);
     threads.join();
     process.join();

@@ -88,6 +88,17 @@ async fn until(node: &Node, name: &str, ask: &str, right: impl Fn(&str) -> bool)
     tokio::time::timeout(Duration::from_secs(60), asking).await.expect("the right answer comes")
 }
 
+/// Waits until an actor was built again.
+async fn restarted(node: &Node, actor: &str) {
+    let line = format!("pangea_actor_restarts_total{{actor=\"{actor}\"}} 1");
+    let waiting = async {
+        while !node.handle().metrics().await.unwrap().contains(&line) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it is built again");
+}
+
 fn hello() -> Package {
     let files = template::files("wat", "hello").unwrap();
     Package { manifest: files[0].1.clone(), module: wat::parse_str(&files[1].1).unwrap().into() }
@@ -109,7 +120,7 @@ fn actors_and_plugins_of_two_nodes_speak_with_each_other_and_keep_what_they_know
         assert!(metrics.contains("pangea_actor_up{actor=\"parrot\"} 1"), "{metrics}");
         // After a panic it is built again, with what it kept and with its peers.
         let panicked = second.handle().extensions().unwrap().command("parrot".parse().unwrap(), "panic".into());
-        tokio::select! { _ = panicked => {}, _ = tokio::time::sleep(Duration::from_millis(500)) => {} }
+        tokio::select! { _ = panicked => {}, () = restarted(&second, "parrot") => {} }
         until(&second, "parrot", "heard", |heard| heard == "good day").await;
         until(&second, "parrot", "and to you", |peers| peers == "1").await;
         // A plugin on both.

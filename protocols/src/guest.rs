@@ -40,6 +40,9 @@ pub enum Event {
     Prepared { module: Hash, result: Result<Capabilities, Refusal> },
     /// A call has ended.
     Ended { instance: TaskId, lines: Vec<Line>, result: Result<Outcome, Refusal> },
+    /// Where they ran is gone, and with it every instance and every compiled module. Calls and compilations that were at it
+    /// have been answered before; what is asked from now on is done in another such place.
+    Lost { reason: String },
 }
 
 /// A line that a guest logged.

@@ -112,7 +112,7 @@ pub struct Compute {
     pub enabled: bool,
     /// Tasks that run at the same time.
     pub threads: u32,
-    /// Bytes for guests and compiled modules in all.
+    /// Bytes for tasks and their compiled modules in all, and for plugins and theirs.
     pub memory: Bytes,
     /// `process` or `threads`.
     pub isolation: Isolation,
@@ -124,7 +124,7 @@ pub struct Compute {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Isolation {
-    /// In a process of their own, which is jailed and may die.
+    /// Tasks in one process and plugins in another, which are jailed and may die.
     #[default]
     Process,
     /// In the node's process: saves a few MiB.

@@ -4,7 +4,6 @@
 pub mod cpu;
 pub mod disk;
 pub mod files;
-pub mod guests;
 pub mod jobs;
 pub mod network;
 pub mod sandbox;

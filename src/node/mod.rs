@@ -18,10 +18,9 @@ use crate::{
         cpu::CpuPool,
         disk::{self, Disk},
         files::{FilesDriver, FilesHandle},
-        guests::GuestsDriver,
         jobs::{JobsDriver, JobsError, JobsHandle},
         network::{self, NetworkConfig, NetworkHandle},
-        sandbox::SandboxDriver,
+        sandbox::{SandboxDriver, plugins},
     },
     home::{Home, HomeError, HomeLock},
     identity::{Identity, IdentityError, entropy},
@@ -61,8 +60,6 @@ const HUB_QUEUE_RESERVED: usize = 1024;
 const NETWORK_THREADS: usize = 2;
 /// Threads that look at folders for plugins; they are there when they are needed.
 const BLOCKING_THREADS_MAX: usize = 2;
-/// Threads that call plugins.
-const GUEST_THREADS: usize = 2;
 /// How long extensions may take to save what they know when the node stops.
 const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
@@ -110,7 +107,7 @@ pub struct Node {
     sandbox: SandboxDriver,
     jobs: JobsDriver,
     jobs_handle: JobsHandle,
-    guests: GuestsDriver,
+    plugins: SandboxDriver,
     store: StoreThread,
     runtime: Runtime,
     escalated: mpsc::Receiver<String>,
@@ -129,7 +126,7 @@ struct Started {
     sandbox: SandboxDriver,
     jobs: JobsDriver,
     jobs_handle: JobsHandle,
-    guests: GuestsDriver,
+    plugins: SandboxDriver,
 }
 
 /// A node that is not started yet: actors of your own can be added to it.
@@ -226,7 +223,7 @@ impl Node {
         };
         let (actors, wired) = ActorThread::start(hosting, move |host| starter.wire(host))?;
         let (ports, drivers) = wired?;
-        let Started { network, network_port, disk, files, cpu, sandbox, jobs, jobs_handle, guests } = drivers;
+        let Started { network, network_port, disk, files, cpu, sandbox, jobs, jobs_handle, plugins } = drivers;
         Self::greet(&ports, &store, config);
         let about = About {
             peer: identity.peer(),
@@ -254,7 +251,7 @@ impl Node {
             sandbox,
             jobs,
             jobs_handle,
-            guests,
+            plugins,
             store,
             runtime,
             escalated,
@@ -310,7 +307,7 @@ impl Node {
 
     /// Stops everything: peers are told, the disk is synced, threads are joined.
     pub fn stop(self) {
-        let Self { handle, network, actors, disk, files, cpu, guests, sandbox, jobs, store, runtime, .. } = self;
+        let Self { handle, network, actors, disk, files, cpu, plugins, sandbox, jobs, store, runtime, .. } = self;
         runtime.block_on(async {
             if tokio::time::timeout(DRAIN_WITHIN, handle.drain_extensions()).await.is_err() {
                 tracing::warn!("not every plugin has saved what it knows in time");
@@ -325,7 +322,7 @@ impl Node {
         cpu.join();
         sandbox.join();
         jobs.stop();
-        guests.join();
+        plugins.join();
         disk.close();
         store.close();
         runtime.shutdown_timeout(std::time::Duration::from_secs(2));
@@ -361,7 +358,7 @@ impl Starter {
         let coordinator = actors.coordinator.clone();
         let (jobs, jobs_handle, jobs_port) = JobsDriver::start(&self.home.jobs_dir(), compute.enabled, coordinator)?;
         let called = actors.extensions.plugins.map(pangea_plugins::api::In::Guest);
-        let (guests, guests_port) = GuestsDriver::start(GUEST_THREADS, called)?;
+        let (plugins, plugins_port) = plugins::start(compute, called)?;
         let (network, network_port) = self.start_network(mailboxes.network_events(self.hub.clone()))?;
         let drivers = Drivers {
             network: network_port.clone(),
@@ -371,11 +368,11 @@ impl Starter {
             sandbox: sandbox_port,
             jobs: jobs_port,
             hub: self.hub.clone(),
-            guests: guests_port,
+            guests: plugins_port,
             desk: self.desk.clone(),
         };
         mailboxes.start(host, self.identity.peer(), drivers, Recipe { identity: self.identity, config: self.config });
-        let started = Started { network, network_port, disk, files, cpu, sandbox, jobs, jobs_handle, guests };
+        let started = Started { network, network_port, disk, files, cpu, sandbox, jobs, jobs_handle, plugins };
         Ok((actors, started))
     }
 

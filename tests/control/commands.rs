@@ -1,7 +1,7 @@
 //! The program itself, as a process, against the fake hub: output, exit codes, Ctrl-C.
 
 use super::{World, hub, run};
-use std::{fs, process::Stdio};
+use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     process::Command,
@@ -135,6 +135,36 @@ fn without_a_node_the_exit_code_is_4_and_the_help_tells_how_to_start_one() {
         let ended = call(&world, &["status", "--home", elsewhere.path().to_str().unwrap()]).await;
         assert_eq!(ended.code, 4);
         assert!(ended.err.contains("no node runs in") && ended.err.contains("help: start one with `pangea node`"));
+    });
+}
+
+#[test]
+fn rust_that_cannot_compile_for_webassembly_is_told_the_command_that_adds_it() {
+    run(async |world: World| {
+        // The tools of a machine without that target.
+        let tools = world.home().join("tools");
+        fs::create_dir(&tools).unwrap();
+        for (name, script) in [("cargo", "exit 101"), ("rustc", "echo /nowhere/lib")] {
+            fs::write(tools.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(tools.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let path = std::env::join_paths([tools, "/usr/bin".into(), "/bin".into()]).unwrap();
+        let written = call(&world, &["actor", "new", "hello", "--lang", "rust"]).await;
+        assert!(
+            written.code == 0 && written.text().starts_with("hello.toml\nhello.rs\nCargo.toml\n"),
+            "{}",
+            written.err
+        );
+        let mut build = pangea(&world, &["actor", "build", "hello.toml"]);
+        let ended = run_with(
+            {
+                build.env("PATH", path).env_remove("RUSTC");
+                build
+            },
+            b"",
+        )
+        .await;
+        assert!(ended.code != 0 && ended.err.contains("rustup target add wasm32-unknown-unknown"), "{}", ended.err);
     });
 }
 

@@ -1,6 +1,6 @@
 //! A child that dies, hangs, floods or lies costs itself and what it was asked, and nothing else.
 
-use crate::driver::{Driver, Runs, begin, echo, endless, finish, install, prepare, reason, settings, with};
+use crate::driver::{Driver, Runs, begin, echo, endless, finish, install, kill, prepare, reason, settings, with};
 use pangea::drivers::sandbox::Settings;
 use pangea_protocols::{
     Hash,
@@ -13,11 +13,6 @@ use std::{
     process::{Command, Stdio},
     time::Duration,
 };
-
-fn kill(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-}
 
 /// Work that lasts for as long as the child lives.
 fn forever(task: u64) -> Work {

@@ -1,7 +1,7 @@
 //! The driver's two ends as the actor has them: work goes in, answers are waited for. Not here: any test.
 
 use bytes::Bytes;
-use pangea::drivers::sandbox::{SandboxProcess, Settings};
+use pangea::drivers::sandbox::{SandboxProcess, Settings, to_actor};
 use pangea_kernel::{Port, Rejected};
 use pangea_protocols::{
     Hash,
@@ -25,6 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub fn settings(threads: usize) -> Settings {
     let program = env!("CARGO_BIN_EXE_pangea").into();
     Settings { program, ..Settings::new(threads, 64 << 20, 256 << 20).unwrap() }
+}
+
+/// Ends a process as the system does when memory is short.
+pub fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
 /// Something that runs work: the process, or this thread.
@@ -53,7 +59,7 @@ impl Driver {
                 }))
             })
         });
-        let (process, work) = SandboxProcess::start(settings, results)?;
+        let (process, work) = SandboxProcess::start(settings, to_actor(results))?;
         Ok(Self { process, work, answers })
     }
 
@@ -93,7 +99,7 @@ pub fn guest(more: &str, handle: &str) -> Bytes {
     let text = format!(
         r#"(module (import "pangea" "send" (func $send (param i32 i32)))
             (import "pangea" "log" (func $log (param i32 i32 i32)))
-            (memory (export "memory") 1) {more}
+            {more} (memory (export "memory") 1)
             (func (export "alloc") (param i32) (result i32) (i32.const 1024))
             (func (export "handle") (param $ptr i32) (param $len i32) (result i64) {handle}))"#
     );

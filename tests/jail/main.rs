@@ -5,6 +5,7 @@
 //! | `equal` | the same outcome and receipt as in this process |
 //! | `escapes` | every way out of the jail is closed |
 //! | `deaths` | a child that dies, hangs, floods or lies costs itself and what it was asked |
+//! | `plugins` | plugins in a process of their own, and what its death costs |
 //! | `driver` | the driver's two ends, as the actor has them |
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -13,3 +14,4 @@ mod deaths;
 mod driver;
 mod equal;
 mod escapes;
+mod plugins;

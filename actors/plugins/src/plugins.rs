@@ -254,6 +254,9 @@ impl Core for Plugins {
                     cx.emit(Out::Guest(Command::Close { instance }));
                 }
             }
+            In::Guest(Event::Lost { reason }) => {
+                self.table.values_mut().for_each(|plugin| plugin.on_lost(cx, &mut self.shared, &reason));
+            }
             In::Timer { instance, id } => {
                 let on = |plugin: &mut Plugin, shared: &mut Shared| {
                     plugin.on_timer(cx, shared, instance, id);

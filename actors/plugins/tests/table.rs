@@ -275,3 +275,91 @@ fn a_plugin_that_was_written_for_extism_answers_by_the_names_of_its_functions() 
     assert_eq!(world.ask("guest", "count_vowels a word"), Ok(expected.to_owned()));
     assert_eq!(world.ask("guest", "other").unwrap_err(), "`guest` is not asked that; it answers count_vowels");
 }
+
+/// Three plugins of the template, each of which has said and saved its name.
+fn three() -> World {
+    let mut world = World::new();
+    for name in ["a", "b", "c"] {
+        let files = template::files("wat", name).unwrap();
+        world.install(&files[0].1, &wat::parse_str(&files[1].1).unwrap());
+        world.ask(name, &format!("say {name}")).unwrap();
+    }
+    world
+}
+
+#[test]
+fn when_the_place_of_guests_is_gone_all_are_restored_and_only_who_was_being_called_is_blamed() {
+    let mut world = three();
+    world.hold = true;
+    let (blamed, waited) = (world.ask_only("a", "show"), world.ask_only("b", "show"));
+    world.lose_guests(1);
+    assert_eq!(text(world.reply(blamed)).unwrap_err(), "`a` failed: this node failed: killed");
+    assert_eq!(text(world.reply(waited)).unwrap_err(), "`b` failed: killed");
+    world.let_go();
+    world.run(Duration::from_secs(1));
+    for name in ["a", "b", "c"] {
+        assert_eq!(world.ask(name, "show"), Ok(name.to_owned()), "restored from its snapshot");
+        let view = world.view(name);
+        assert_eq!((view.state, view.restarts), (State::Running, 1), "{name}");
+        assert_eq!(view.last_failure.as_deref(), (name == "a").then_some("this node failed: killed"), "{name}");
+    }
+    assert_eq!(world.instances(), 3);
+}
+
+#[test]
+fn who_is_never_to_blame_is_never_disabled_and_who_always_is_soon_is() {
+    let mut world = three();
+    for _ in 0..6 {
+        world.hold = true;
+        world.ask_only("a", "show");
+        world.lose_guests(1);
+        world.let_go();
+        world.run(Duration::from_secs(10));
+    }
+    assert_eq!(world.view("a").state, State::Disabled("this node failed: killed".to_owned()));
+    for name in ["b", "c"] {
+        assert_eq!((world.ask(name, "show"), world.view(name).restarts), (Ok(name.to_owned()), 6));
+    }
+}
+
+#[test]
+fn an_upgrade_outlives_the_place_of_guests_or_is_rolled_back() {
+    let (manifest, module) = word();
+    let newer = manifest.replace("0.1.0", "0.2.0");
+    // Of drain, the module, the first call: at whichever it was gone, and whether that was being done or waited.
+    for (steps, at_it) in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)] {
+        let mut world = World::new();
+        world.install(&manifest, &module);
+        world.ask("word", "say fig").unwrap();
+        world.hold = true;
+        let request = world.install_only(&newer, &module);
+        for _ in 0..steps {
+            world.step();
+        }
+        world.lose_guests(at_it);
+        world.let_go();
+        world.run(Duration::from_secs(1));
+        let replaced = matches!(world.reply(request), Some(Reply::Installed { .. }));
+        let refused = matches!(world.reply(request), Some(Reply::Refused(_)));
+        assert!(replaced != refused && (at_it == 1 || replaced), "{steps} {at_it}: {:?}", world.reply(request));
+        assert_eq!(world.view("word").version, if replaced { "0.2.0" } else { "0.1.0" }, "{steps} {at_it}");
+        assert_eq!((world.ask("word", "show"), world.instances()), (Ok("fig".to_owned()), 1), "{steps} {at_it}");
+    }
+}
+
+#[test]
+fn what_was_being_saved_when_the_place_of_guests_was_gone_is_done() {
+    let mut world = World::new();
+    let (manifest, module) = word();
+    world.install(&manifest, &module);
+    world.connect(1);
+    world.disk_waits = true;
+    let request = world.ask_only("word", "say fig");
+    assert!(world.reply(request).is_none());
+    world.lose_guests(0);
+    assert!(world.reply(request).is_none() && world.sent.iter().all(|(_, word)| word != "fig"));
+    world.disk_answers();
+    assert_eq!(text(world.reply(request)), Ok("fig".to_owned()));
+    assert!(world.sent.contains(&(1, "fig".to_owned())));
+    assert_eq!((world.ask("word", "show"), world.view("word").restarts), (Ok("fig".to_owned()), 1));
+}

@@ -1,5 +1,5 @@
-//! [`Guests`]: instances that stay from one call to the next, in a workshop of their own. Not here: threads, and who is
-//! called when: a driver gives [`Piece`]s of work to whichever thread is free, and queues what is left of one at the end.
+//! Instances that stay from one call to the next. What is asked of them is [`work`] for the sandbox's threads, in slices, so
+//! that no call holds up another one; [`Calls`] makes answers of what comes of it. Not here: threads and queues.
 
 use crate::{
     engine::{Engine, Wasmi, host},
@@ -7,32 +7,67 @@ use crate::{
 };
 use pangea_protocols::{
     guest::{Command, Event, Line},
-    task::{Refusal, TaskId},
+    task::TaskId,
 };
+use std::collections::BTreeMap;
 
 /// Gas of a slice: some milliseconds.
 const SLICE_GAS: u64 = 5_000_000;
 
-/// The workshop of guests that stay.
-pub struct Guests<E: Engine = Wasmi>(Workshop<E>);
-
-/// A piece of work of some milliseconds, or a compilation.
-#[derive(Debug)]
-pub enum Piece {
-    /// A command, from its beginning.
-    New(Command),
-    /// The next slice of a call, with what was logged before.
-    Next { instance: TaskId, lines: Vec<Line> },
+/// What a command begins with.
+pub fn work(command: Command) -> Work {
+    match command {
+        Command::Prepare { module, bytes } => Work::Prepare { module, bytes },
+        Command::Call { instance, open: Some(open), input } => {
+            let (module, limits, granted) = (open.module, open.limits, open.granted);
+            Work::Open(Box::new(Begin { task: instance, module, limits, granted, input, gas: SLICE_GAS }))
+        }
+        Command::Call { instance, open: None, input } => {
+            Work::Call(Box::new(Call { task: instance, input, gas: SLICE_GAS }))
+        }
+        Command::Close { instance } => Work::Drop { task: instance },
+        Command::CloseAll => Work::DropAll,
+    }
 }
 
-/// What a piece came to.
+/// What comes of work.
 #[derive(Debug)]
 pub enum Progress {
-    /// The command is done, and was answered if it is one that is.
-    Done(Option<Event>),
-    /// There is more to do.
-    More(Piece),
+    /// The command is done.
+    Done(Event),
+    /// There is more to do, after the others.
+    More(Work),
 }
+
+/// What calls that have not ended have logged so far: as much as each of them may.
+#[derive(Debug, Default)]
+pub struct Calls(BTreeMap<TaskId, Vec<Line>>);
+
+impl Calls {
+    /// A piece of work has been done.
+    pub fn on_done(&mut self, done: Done) -> Progress {
+        let (instance, new, state) = match done {
+            Done::Prepared { module, result } => return Progress::Done(Event::Prepared { module, result }),
+            Done::Sliced { task, lines, state } => (task, lines, state),
+        };
+        let mut lines = self.0.remove(&instance).unwrap_or_default();
+        lines.extend(new.into_iter().map(|host::Line { level, text }| Line { level, text }));
+        let result = match state {
+            State::Running => {
+                if !lines.is_empty() {
+                    self.0.insert(instance, lines);
+                }
+                return Progress::More(Work::Continue { task: instance, gas: SLICE_GAS });
+            }
+            State::Ended { outcome, .. } => Ok(outcome),
+            State::Refused(refusal) => Err(refusal),
+        };
+        Progress::Done(Event::Ended { instance, lines, result })
+    }
+}
+
+/// A workshop of such instances that does what it is told at once.
+pub struct Guests<E: Engine = Wasmi>(Workshop<E>);
 
 impl<E: Engine> Guests<E> {
     /// Without any, in a workshop that keeps up to `cache_bytes` of compiled modules.
@@ -45,50 +80,14 @@ impl<E: Engine> Guests<E> {
         self.0.instances()
     }
 
-    /// Runs on the calling thread. Never panics, whatever the module.
-    pub fn run(&self, piece: Piece) -> Progress {
-        let (work, before) = match piece {
-            Piece::New(Command::Prepare { module, bytes }) => (Work::Prepare { module, bytes }, Vec::new()),
-            Piece::New(Command::Call { instance, open, input }) => {
-                let (task, gas) = (instance, SLICE_GAS);
-                let work = match open {
-                    Some(open) => {
-                        let (module, limits, granted) = (open.module, open.limits, open.granted);
-                        Work::Open(Box::new(Begin { task, module, limits, granted, input, gas }))
-                    }
-                    None => Work::Call(Box::new(Call { task, input, gas })),
-                };
-                (work, Vec::new())
-            }
-            Piece::New(Command::Close { instance }) => (Work::Drop { task: instance }, Vec::new()),
-            Piece::New(Command::CloseAll) => (Work::DropAll, Vec::new()),
-            Piece::Next { instance, lines } => (Work::Continue { task: instance, gas: SLICE_GAS }, lines),
-        };
-        match work.run(&self.0) {
-            None => Progress::Done(None),
-            Some(Done::Prepared { module, result }) => Progress::Done(Some(Event::Prepared { module, result })),
-            Some(Done::Sliced { task, lines, state }) => sliced(task, before, lines, state),
-        }
-    }
-
-    /// Runs a command to its end.
+    /// Does what a command says on the calling thread, to its end. Never panics, whatever the module.
     pub fn finish(&self, command: Command) -> Option<Event> {
-        let mut piece = Piece::New(command);
+        let (mut calls, mut next) = (Calls::default(), work(command));
         loop {
-            match self.run(piece) {
-                Progress::Done(event) => return event,
-                Progress::More(more) => piece = more,
+            match calls.on_done(next.run(&self.0)?) {
+                Progress::Done(event) => return Some(event),
+                Progress::More(more) => next = more,
             }
         }
     }
-}
-
-fn sliced(instance: TaskId, mut lines: Vec<Line>, new: Vec<host::Line>, state: State) -> Progress {
-    lines.extend(new.into_iter().map(|host::Line { level, text }| Line { level, text }));
-    let result: Result<_, Refusal> = match state {
-        State::Running => return Progress::More(Piece::Next { instance, lines }),
-        State::Ended { outcome, .. } => Ok(outcome),
-        State::Refused(refusal) => Err(refusal),
-    };
-    Progress::Done(Some(Event::Ended { instance, lines, result }))
 }

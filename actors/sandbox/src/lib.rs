@@ -9,9 +9,10 @@
 //! | [`sandbox`] | [`Sandbox`]: the actor's core, a table of tasks that take turns |
 //! | [`work`] | [`work::Work`]: what a cpu worker runs, on the [`work::Workshop`] that all workers share |
 //! | [`extism`] | plugins that were written for Extism, as modules of the ABI |
-//! | [`guests`] | [`Guests`]: instances that stay from one call to the next |
+//! | [`guests`] | instances that stay from one call to the next |
 //! | [`cache`] | compiled and refused modules by their hash |
 //! | [`pass`] | the determinism pass: any module in, one that pays gas and shows no bits of a NaN out |
+//! | `sections` | a module that is being written |
 //! | [`engine`] | engines that run instrumented modules in slices, and the ABI `pangea:1` |
 //!
 //! # Messages
@@ -44,6 +45,7 @@ pub mod extism;
 pub mod guests;
 pub mod pass;
 pub mod sandbox;
+mod sections;
 pub mod work;
 
 pub use guests::Guests;

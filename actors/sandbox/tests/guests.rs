@@ -9,9 +9,10 @@ use pangea_protocols::{
     task::{Capabilities, Capability, Ending, Input, Limits, Outcome, Refusal, TaskId, Trap},
 };
 use pangea_sandbox::{
-    Guests,
+    Guests, Workshop,
     engine::Wasmi,
-    guests::{Piece, Progress},
+    guests::{self, Calls, Progress},
+    work::Work,
 };
 
 /// Counts its calls. An input of one byte makes it spin, one of two bytes trap.
@@ -95,18 +96,27 @@ fn what_traps_is_gone_and_what_was_never_made_is_refused() {
 #[test]
 fn a_long_call_is_done_in_pieces_between_which_others_have_their_turn() {
     let world = World::new();
-    world.call(1, true, b"").unwrap();
-    let mut piece = Piece::New(world.command(1, false, b"x"));
+    let (workshop, mut calls) = (Workshop::new(Wasmi::new().unwrap(), u64::MAX), Calls::default());
+    let bytes = Bytes::from(wat::parse_str(COUNTER).unwrap());
+    guests::work(Command::Prepare { module: world.module, bytes }).run(&workshop).unwrap();
+    let mut run = |work: Work| calls.on_done(work.run(&workshop).unwrap());
+    assert!(matches!(run(guests::work(world.command(1, true, b""))), Progress::Done(_)));
+    let mut next = guests::work(world.command(1, false, b"x"));
     let mut pieces = 0;
     let event = loop {
-        match world.guests.run(piece) {
-            Progress::More(more) => piece = more,
+        match run(next) {
+            Progress::More(more) => next = more,
             Progress::Done(event) => break event,
         }
         pieces += 1;
-        assert_eq!(count(world.call(pieces + 10, true, b"")), 1);
+        let Progress::Done(Event::Ended { lines, result, .. }) =
+            run(guests::work(world.command(pieces + 10, true, b"")))
+        else {
+            panic!("a short call ends at once")
+        };
+        assert_eq!((lines.len(), count(result)), (1, 1));
     };
     assert!(pieces > 1);
-    let Some(Event::Ended { lines, result, .. }) = event else { panic!("{event:?}") };
+    let Event::Ended { lines, result, .. } = event else { panic!("{event:?}") };
     assert_eq!((lines, count(result)), (vec![Line { level: 2, text: "\u{1}".to_owned() }], 2));
 }

@@ -27,9 +27,9 @@ pub(super) fn new(args: &NewArgs, output: &Output) -> Result<(), CliError> {
         let message = format!("{} is there already", there.display());
         return Err(CliError::new(ErrorKind::Denied, message).help("choose another name or another --output"));
     }
-    std::fs::create_dir_all(&args.output).map_err(|error| CliError::io(&args.output.display().to_string(), &error))?;
     for (path, (_, text)) in paths.iter().zip(&files) {
-        std::fs::write(path, text).map_err(|error| CliError::io(&path.display().to_string(), &error))?;
+        let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(path, text));
+        written.map_err(|error| CliError::io(&path.display().to_string(), &error))?;
     }
     if output.json {
         let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();

@@ -39,11 +39,12 @@ enum Action {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   pangea actor new hello
-  pangea actor new hello --lang c --output plugins/hello")]
+  pangea actor new hello --lang c --output plugins/hello
+  pangea actor new hello --lang rust --output plugins/hello")]
 struct NewArgs {
     /// What it is called: a to z, 0 to 9 and -
     name: Name,
-    /// In which language: wat needs nothing but Pangea, c needs clang
+    /// In which language: wat needs nothing but Pangea, c needs clang, rust needs cargo
     #[arg(long, default_value = "wat", value_parser = make::LANGUAGES)]
     lang: String,
     /// Where the files go

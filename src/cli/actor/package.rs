@@ -49,8 +49,26 @@ pub(super) fn make(path: &Path, manifest: &Manifest) -> Result<(), CliError> {
     let status = std::process::Command::new("sh").arg("-c").arg(&manifest.build).current_dir(dir).status();
     match status.map_err(|error| CliError::io("sh", &error))? {
         status if status.success() => Ok(()),
-        status => Err(CliError::failed(format!("`{}` failed: {status}", manifest.build))),
+        status => {
+            let error = CliError::failed(format!("`{}` failed: {status}", manifest.build));
+            Err(if manifest.build.contains(RUST_TARGET) && !has_rust_target() {
+                error.help(format!("Rust cannot compile for WebAssembly yet: rustup target add {RUST_TARGET}"))
+            } else {
+                error
+            })
+        }
     }
+}
+
+/// What Rust calls WebAssembly without a system.
+const RUST_TARGET: &str = "wasm32-unknown-unknown";
+
+/// Has the compiler that cargo uses the libraries for it? True if it does not say.
+fn has_rust_target() -> bool {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let asked = std::process::Command::new(rustc).args(["--print", "target-libdir", "--target", RUST_TARGET]).output();
+    let Ok(answer) = asked else { return true };
+    !answer.status.success() || Path::new(String::from_utf8_lossy(&answer.stdout).trim()).exists()
 }
 
 /// A manifest and its module, as they are installed.

@@ -2,20 +2,17 @@
 //! another one is started (`process`).
 
 use super::{
+    Answer, Answers, Next,
     frame::{self, FrameError},
     jail::Jail,
     ledger::{Admission, Ledger, UNANSWERED},
     message::{Packed, limit, unpack},
     process::{Settings, Status},
+    queue::Queue,
     worker::{HELLO_BOUNDS, Hello, PROTOCOL},
 };
-use crate::drivers::deliver;
-use pangea_kernel::Port;
 use pangea_protocols::codec;
-use pangea_sandbox::{
-    api::In,
-    work::{Done, Work},
-};
+use pangea_sandbox::work::{Done, Work};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::{
     io::{self, BufReader, ErrorKind, Read},
@@ -34,12 +31,13 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 const PIPE_BYTES: usize = 1 << 20;
 
 /// What supervisor and reader share.
-#[derive(Debug)]
 pub struct Shared {
     /// How every child is started.
     pub settings: Settings,
     /// Where answers go.
-    pub results: Port<In>,
+    pub answers: Answers,
+    /// Work that waits.
+    pub queue: Arc<Queue>,
     /// What changes.
     pub state: Mutex<State>,
     /// Told when the child has room again, or is gone.
@@ -97,16 +95,17 @@ impl Running {
             (state.status.pid, state.status.jail) = (Some(pid), jail);
             drop(state);
             let (shared, process) = (Arc::clone(shared), Arc::clone(&process));
-            let thread = thread::Builder::new().name("pangea-wasm-out".to_owned());
+            let thread = thread::Builder::new().name(format!("{}-out", shared.settings.tenants.thread()));
             let reader = thread.spawn(move || listen(&shared, output, &process))?;
             Ok((reader, jail))
         });
         match begun {
             Ok((reader, jail)) => {
+                let tenants = settings.tenants;
                 if jail == Jail::WHOLE {
-                    tracing::info!(pid, "the sandbox process is {jail}");
+                    tracing::info!(pid, "the sandbox process of {tenants} is {jail}");
                 } else {
-                    tracing::warn!(pid, "the sandbox process is not jailed as on a new Linux: {jail}");
+                    tracing::warn!(pid, "the sandbox process of {tenants} is not jailed as on a new Linux: {jail}");
                 }
                 Ok(Self { process, input, reader, since: Instant::now() })
             }
@@ -192,8 +191,10 @@ fn listen(shared: &Arc<Shared>, output: ChildStdout, process: &Mutex<Child>) {
             Ok(Some(done)) => {
                 shared.changed.notify_one();
                 let since = Instant::now();
-                if !deliver(&shared.results, In::Worked(done)) {
-                    break None;
+                match (shared.answers)(Answer::Done(done)) {
+                    Next::Nothing => {}
+                    Next::Rest(work) => shared.queue.push_rest(work),
+                    Next::Gone => break None,
                 }
                 shared.state().ledger.postpone(since.elapsed());
             }
@@ -203,7 +204,7 @@ fn listen(shared: &Arc<Shared>, output: ChildStdout, process: &Mutex<Child>) {
     };
     let status = kill(process);
     let why = why.unwrap_or_else(|| ended(status));
-    tracing::warn!(why, "the sandbox process is gone");
+    tracing::warn!(why, "the sandbox process of {} is gone", shared.settings.tenants);
     let owed = {
         let mut state = shared.state();
         state.status.pid = None;
@@ -212,8 +213,8 @@ fn listen(shared: &Arc<Shared>, output: ChildStdout, process: &Mutex<Child>) {
         state.ledger.lose(&why)
     };
     shared.changed.notify_one();
-    for done in owed {
-        if !deliver(&shared.results, In::Worked(done)) {
+    for answer in owed.into_iter().map(Answer::Done).chain([Answer::Lost(why)]) {
+        if matches!((shared.answers)(answer), Next::Gone) {
             return;
         }
     }

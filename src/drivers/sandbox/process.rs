@@ -2,36 +2,33 @@
 //! that process does (`worker`), what it may not do (`jail`).
 //!
 //! ```text
-//! port ─▶ queue ─▶ supervisor ─▶ pipe ─▶ child's threads ─▶ pipe ─▶ reader ─▶ results
+//! port ─▶ queue ─▶ supervisor ─▶ pipe ─▶ child's threads ─▶ pipe ─▶ reader ─▶ answers
 //!                      └── starts it ──────────┘                      └── judges it, ends it, answers for it
 //! ```
 //!
 //! The child is not trusted: a guest may have taken it over. An answer that is malformed, too long, not asked for or too
 //! late ends the child. Whatever it owed is answered with a refusal and the reason of its end; its modules are gone, so
 //! that tasks are told that theirs is not installed. The next work starts another child, at once after the first death,
-//! later and later if deaths come in a row; until then work is refused.
+//! later and later if deaths come in a row. Until then work of tasks is refused, since others can do it; that of plugins
+//! waits, since it was done by none of them that the child died.
 //!
 //! The supervisor lives as long as the ports: a child is killed when the thread that started it ends.
 
 use super::{
-    QUEUE_MAX,
+    Answer, Answers, Next,
     child::{Running, Shared, State},
     jail::{Jail, Layers},
     ledger::{Admission, Ledger, Patience, refuse},
     message::{Packed, WORK_BOUNDS, pack},
-    threads::port,
+    queue::Queue,
 };
 use crate::config::EngineName;
-use crate::drivers::deliver;
 use pangea_kernel::Port;
-use pangea_sandbox::{api::In, work::Work};
+use pangea_sandbox::work::Work;
 use std::{
-    io,
+    fmt, io,
     path::PathBuf,
-    sync::{
-        Arc, Condvar, Mutex,
-        mpsc::{Receiver, sync_channel},
-    },
+    sync::{Arc, Condvar, Mutex, mpsc::sync_channel},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -44,6 +41,34 @@ const BACKOFF: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// … until a child has lived as long as this.
 const LIFE_THAT_COUNTS: Duration = Duration::from_secs(60);
+
+/// Whose guests run in the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenants {
+    /// Those of anybody's computations. The child is there from the start.
+    Tasks,
+    /// Those that this node's user has installed. The child is started by the first of them.
+    Plugins,
+}
+
+impl Tenants {
+    /// What names of threads begin with.
+    pub fn thread(self) -> &'static str {
+        match self {
+            Self::Tasks => "pangea-wasm",
+            Self::Plugins => "pangea-plugin",
+        }
+    }
+}
+
+impl fmt::Display for Tenants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tasks => "tasks",
+            Self::Plugins => "plugins",
+        })
+    }
+}
 
 /// How to start the child, and what to expect of it.
 #[derive(Clone, Debug)]
@@ -66,10 +91,12 @@ pub struct Settings {
     pub engine: EngineName,
     /// Which layers of the jail to build.
     pub layers: Layers,
+    /// Whose guests they are.
+    pub tenants: Tenants,
 }
 
 impl Settings {
-    /// Of a node: this executable, all layers. `memory_bytes` are for guests and up to `cache_bytes` of compiled modules.
+    /// Of a node's tasks: this executable, all layers. `memory_bytes` are for guests and up to `cache_bytes` of compiled modules.
     ///
     /// # Errors
     /// The system does not say which executable this is.
@@ -84,6 +111,7 @@ impl Settings {
             prepare_max: Duration::from_secs(120),
             engine: EngineName::Wasmi,
             layers: Layers::All,
+            tenants: Tenants::Tasks,
         })
     }
 }
@@ -107,41 +135,40 @@ pub struct Status {
 }
 
 /// The supervisor of the child. It and the child end when every port is dropped; `join` waits for that.
-#[derive(Debug)]
 pub struct SandboxProcess {
     shared: Arc<Shared>,
     supervisor: JoinHandle<()>,
 }
 
 impl SandboxProcess {
-    /// Starts the child and waits until it is ready. Its answers go to `results`.
+    /// Starts the child, if it is there from the start, and waits until it is ready. What comes of work goes to `answers`.
     ///
     /// # Errors
     /// The child cannot be started or jailed, or says nothing within ten seconds.
-    pub fn start(settings: Settings, results: Port<In>) -> io::Result<(Self, Port<Work>)> {
+    pub fn start(settings: Settings, answers: Answers) -> io::Result<(Self, Port<Work>)> {
         let patience = Patience { slice: settings.slice_max, prepare: settings.prepare_max };
+        let (name, at_once) = (settings.tenants.thread().to_owned(), settings.tenants == Tenants::Tasks);
+        let (queue, port) = Queue::new();
         let state = State { ledger: Ledger::new(settings.threads.max(1), patience), status: Status::default() };
-        let shared = Arc::new(Shared { settings, results, state: Mutex::new(state), changed: Condvar::new() });
-        let (sender, queue) = sync_channel(QUEUE_MAX);
+        let state = Mutex::new(state);
+        let shared = Arc::new(Shared { settings, answers, queue, state, changed: Condvar::new() });
         let (ready, started) = sync_channel(1);
-        let thread = thread::Builder::new().name("pangea-wasm".to_owned());
-        let supervisor = thread.spawn({
+        let supervisor = thread::Builder::new().name(name).spawn({
             let shared = Arc::clone(&shared);
             move || {
-                let first = Running::start(&shared);
+                let first = if at_once { Running::start(&shared).map(Some) } else { Ok(None) };
                 let (child, said) = match first {
                     Ok(child) => (Some(child), Ok(())),
                     Err(error) => (None, Err(error)),
                 };
-                let go_on = said.is_ok();
                 let _ = ready.send(said);
-                if go_on {
-                    Supervisor { shared, child, deaths_in_a_row: 0, not_before: None }.run(&queue);
+                if let Some(child) = child {
+                    Supervisor { shared, child, deaths_in_a_row: 0, not_before: None }.run();
                 }
             }
         })?;
         match started.recv() {
-            Ok(Ok(())) => Ok((Self { shared, supervisor }, port(sender))),
+            Ok(Ok(())) => Ok((Self { shared, supervisor }, port)),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::Error::other("the supervisor of the sandbox process ended at once")),
         }
@@ -169,17 +196,16 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn run(mut self, queue: &Receiver<Work>) {
-        while let Ok(work) = queue.recv() {
+    fn run(mut self) {
+        while let Some(work) = self.shared.queue.pop() {
             // A clone shares the bytes.
             let sent = match pack(work.clone(), WORK_BOUNDS) {
                 Ok(packed) => self.send(&work, &packed),
                 Err((found, max)) => Err(format!("{found} bytes are too many to run: {max} are the most")),
             };
             let refused = sent.err().and_then(|why| refuse(&work, why));
-            if let Some(done) = refused
-                && !deliver(&self.shared.results, In::Worked(done))
-            {
+            let next = refused.map_or(Next::Nothing, |done| (self.shared.answers)(Answer::Done(done)));
+            if matches!(next, Next::Gone) {
                 return;
             }
         }
@@ -215,10 +241,7 @@ impl Supervisor {
             if matches!(work, Work::Drop { .. } | Work::DropAll) {
                 return Err("there is nothing to drop".to_owned());
             }
-            let last = || self.shared.state().status.last_death.clone().unwrap_or_default();
-            if let Some(wait) = self.not_before.and_then(|time| time.checked_duration_since(Instant::now())) {
-                return Err(format!("{}; it is started again in {} ms", last(), wait.as_millis()));
-            }
+            self.wait()?;
             match Running::start(&self.shared) {
                 Ok(child) => self.child = Some(child),
                 Err(error) => {
@@ -228,6 +251,26 @@ impl Supervisor {
             }
         }
         self.child.as_mut().ok_or_else(|| "the sandbox process is gone".to_owned())
+    }
+
+    /// Until another child may be started, or not.
+    ///
+    /// # Errors
+    /// How long that would be, or that the node stops.
+    fn wait(&self) -> Result<(), String> {
+        let now = Instant::now();
+        let Some((time, left)) = self.not_before.and_then(|time| Some((time, time.checked_duration_since(now)?)))
+        else {
+            return Ok(());
+        };
+        match self.shared.settings.tenants {
+            Tenants::Plugins if self.shared.queue.wait_until(time) => Ok(()),
+            Tenants::Plugins => Err("the node stops".to_owned()),
+            Tenants::Tasks => {
+                let last = self.shared.state().status.last_death.clone().unwrap_or_default();
+                Err(format!("{last}; it is started again in {} ms", left.as_millis()))
+            }
+        }
     }
 
     fn bury(&mut self) {

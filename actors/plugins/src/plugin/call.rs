@@ -212,7 +212,10 @@ impl Plugin {
         if let Some(next) = self.next.as_mut().filter(|_| call.kind == Kind::Drain) {
             next.drained = true;
         }
-        self.advance(cx, shared);
+        match self.lost.take() {
+            Some(reason) => self.start_anew(cx, shared, &reason),
+            None => self.advance(cx, shared),
+        }
         Fate::Stays
     }
 

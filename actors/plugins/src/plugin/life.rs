@@ -62,6 +62,10 @@ impl Plugin {
         if matches!(self.step, Step::Preparing) && self.version.module == module {
             match check_imports(&self.version.manifest, result) {
                 Ok(()) => self.open(cx, shared),
+                // Not a word about the module: it may be compiled another time.
+                Err(reason) if matches!(result, Err(task::Refusal::Node { .. })) => {
+                    return self.fail(cx, shared, reason);
+                }
                 Err(reason) => {
                     if let Some(request) = self.installer.take() {
                         cx.emit(Out::Reply { request, reply: Reply::Refused(Refusal::Module(reason)) });
@@ -122,6 +126,7 @@ impl Plugin {
     pub(super) fn fail(&mut self, cx: &mut Context<'_>, shared: &mut Shared, reason: String) -> Fate {
         self.log(Line { level: 0, text: format!("failed: {reason}") });
         self.last_failure = Some(reason.clone());
+        self.lost = None;
         if let Some(previous) = self.previous.take() {
             self.roll_back(cx, shared, previous, reason);
             return Fate::Stays;
@@ -145,6 +150,32 @@ impl Plugin {
             }
         }
         Fate::Stays
+    }
+
+    /// All instances are gone, and those of the calls that may be to blame have failed.
+    pub fn on_lost(&mut self, cx: &mut Context<'_>, shared: &mut Shared, reason: &str) {
+        if let Some(previous) = self.previous.as_mut().filter(|previous| matches!(previous.step, Step::Ready)) {
+            previous.version.begin_anew(cx, shared);
+            previous.step = Step::Pausing;
+        }
+        match self.step {
+            // What its last call wants is done first.
+            Step::Saving(_) => self.lost = Some(reason.to_owned()),
+            Step::Calling(_) | Step::Ready | Step::Resting => self.start_anew(cx, shared, reason),
+            Step::Preparing | Step::Pausing | Step::Disabled(_) => {}
+        }
+    }
+
+    /// Its instance is gone, and it has done nothing wrong. There is no pause: where instances are is made anew after one.
+    pub(super) fn start_anew(&mut self, cx: &mut Context<'_>, shared: &mut Shared, reason: &str) {
+        self.log(Line { level: 1, text: format!("started anew: {reason}") });
+        self.version.begin_anew(cx, shared);
+        self.refuse_delivered(cx, reason);
+        self.counters.restarts += 1;
+        self.step = Step::Pausing;
+        if !shared.draining {
+            self.open(cx, shared);
+        }
     }
 
     pub(super) fn disable(&mut self, cx: &mut Context<'_>, reason: String) {

@@ -163,6 +163,8 @@ pub struct Plugin {
     /// When all gas that it has used so far would be earned.
     earned: Time,
     drained: bool,
+    /// Its instance is gone since it began to save, and why.
+    lost: Option<String>,
     counters: Counters,
     lines: VecDeque<Line>,
     last_failure: Option<String>,
@@ -208,6 +210,7 @@ impl Plugin {
             intensity: Intensity::new(FAILURES_MAX, FAILURES_WITHIN),
             earned: cx.now(),
             drained: false,
+            lost: None,
             counters: Counters::default(),
             lines: VecDeque::new(),
             last_failure: None,

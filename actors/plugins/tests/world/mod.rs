@@ -13,7 +13,8 @@ use pangea_plugins::{
 use pangea_protocols::{
     PeerId,
     cbor::Writer,
-    guest::Command,
+    guest::{Command, Event},
+    task::Refusal,
     wire::{
         Frame, Message,
         extension::{Extension, Name},
@@ -54,6 +55,9 @@ pub struct World {
     pub hold: bool,
     /// Nothing can be saved.
     pub disk_fails: bool,
+    /// Nothing is said of what has been saved, until [`World::disk_answers`].
+    pub disk_waits: bool,
+    saved: Vec<In>,
     /// Messages to peers: whom, what.
     pub sent: Vec<(u8, String)>,
     /// What plugins wanted of the node, as text.
@@ -78,6 +82,8 @@ impl World {
             held: Vec::new(),
             hold: false,
             disk_fails: false,
+            disk_waits: false,
+            saved: Vec::new(),
             sent: Vec::new(),
             wanted: Vec::new(),
             questions: Vec::new(),
@@ -140,7 +146,8 @@ impl World {
                     if error.is_none() {
                         self.keep(&name, package, snapshot);
                     }
-                    self.send(In::Saved { name, number, error });
+                    let saved = In::Saved { name, number, error };
+                    if self.disk_waits { self.saved.push(saved) } else { self.send(saved) }
                 }
                 Out::Forget { name } => _ = self.store.remove(&name),
                 Out::Reply { request, reply } => {
@@ -165,10 +172,39 @@ impl World {
         }
     }
 
-    fn let_go(&mut self) {
+    /// Where guests run is gone. Of what is held back, so much was being done; the rest waits.
+    pub fn lose_guests(&mut self, at_it: usize) {
+        self.guests = Guests::new(Wasmi::new().unwrap(), u64::MAX);
+        let failed: Vec<Command> = self.held.drain(..at_it).collect();
+        let killed = || Refusal::Node { message: "killed".to_owned() };
+        for command in failed {
+            self.send(In::Guest(match command {
+                Command::Prepare { module, .. } => Event::Prepared { module, result: Err(killed()) },
+                Command::Call { instance, .. } => Event::Ended { instance, lines: Vec::new(), result: Err(killed()) },
+                other => panic!("{other:?} is not answered"),
+            }));
+        }
+        self.send(In::Guest(Event::Lost { reason: "killed".to_owned() }));
+    }
+
+    /// What was held back is done, and what comes of that.
+    pub fn let_go(&mut self) {
+        self.hold = false;
         for command in std::mem::take(&mut self.held) {
             self.guest(command);
         }
+    }
+
+    /// Does the oldest of what was held back.
+    pub fn step(&mut self) {
+        let command = self.held.remove(0);
+        self.guest(command);
+    }
+
+    /// The disk says what it has saved.
+    pub fn disk_answers(&mut self) {
+        self.disk_waits = false;
+        std::mem::take(&mut self.saved).into_iter().for_each(|saved| self.send(saved));
     }
 
     /// Answers what plugins wanted of the node.
@@ -188,10 +224,15 @@ impl World {
         self.next
     }
 
-    pub fn install(&mut self, manifest: &str, module: &[u8]) -> Reply {
+    pub fn install_only(&mut self, manifest: &str, module: &[u8]) -> u64 {
         let request = self.number();
         let package = Package { manifest: manifest.to_owned(), module: Bytes::copy_from_slice(module) };
         self.send(In::Install { request, package });
+        request
+    }
+
+    pub fn install(&mut self, manifest: &str, module: &[u8]) -> Reply {
+        let request = self.install_only(manifest, module);
         self.reply(request).expect("an install is answered")
     }
 

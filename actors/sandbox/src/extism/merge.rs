@@ -2,13 +2,12 @@
 //! behind those of the plugin; `memory.size` and `memory.grow` of the plugin become calls of the kernel.
 
 use super::ENVIRONMENT;
-use crate::pass::abi::HOST_MODULE;
+use crate::{pass::abi::HOST_MODULE, sections::Sections};
 use pangea_protocols::task::{Capability, Refusal};
 use std::{collections::BTreeMap, convert::Infallible};
 use wasm_encoder::{
-    BlockType, CodeSection, DataCountSection, DataSection, ElementSection, EntityType, ExportKind, ExportSection,
-    Function, FunctionSection, GlobalSection, ImportSection, Instruction, MemArg, MemArgTarget, MemorySection,
-    MemoryType, Module, StartSection, TableSection, TypeSection,
+    BlockType, EntityType, ExportKind, ExportSection, Function, Instruction, MemArg, MemArgTarget, MemoryType,
+    StartSection,
     reencode::{Error, Reencode, utils},
 };
 use wasmparser::{ExternalKind, FuncType, Operator, Parser, Payload, TypeRef};
@@ -186,40 +185,16 @@ impl Reencode for OfKernel<'_> {
     }
 }
 
-#[derive(Default)]
-struct Sections {
-    types: TypeSection,
-    functions: FunctionSection,
-    tables: TableSection,
-    globals: GlobalSection,
-    elements: ElementSection,
-    data_count: Option<DataCountSection>,
-    code: CodeSection,
-    data: DataSection,
-}
-
-impl Sections {
-    /// Copies what both modules may have.
-    fn copy(&mut self, as_in: &mut impl Reencode<Error = Infallible>, module: &[u8]) -> Result<(), Refusal> {
-        for payload in Parser::new(0).parse_all(module) {
-            let copied = match payload.map_err(|error| mistake(&error))? {
-                Payload::TypeSection(section) => utils::parse_type_section(as_in, &mut self.types, section),
-                Payload::FunctionSection(section) => utils::parse_function_section(as_in, &mut self.functions, section),
-                Payload::TableSection(section) => utils::parse_table_section(as_in, &mut self.tables, section),
-                Payload::GlobalSection(section) => utils::parse_global_section(as_in, &mut self.globals, section),
-                Payload::ElementSection(section) => utils::parse_element_section(as_in, &mut self.elements, section),
-                Payload::DataSection(section) => utils::parse_data_section(as_in, &mut self.data, section),
-                Payload::DataCountSection { count, .. } => {
-                    self.data_count = Some(DataCountSection { count });
-                    Ok(())
-                }
-                Payload::CodeSectionEntry(body) => as_in.parse_function_body(&mut self.code, body),
-                _ => Ok(()),
-            };
-            copied.map_err(|error| mistake(&error))?;
-        }
-        Ok(())
+/// Copies what both modules may have.
+fn copy(to: &mut Sections, as_in: &mut impl Reencode<Error = Infallible>, module: &[u8]) -> Result<(), Refusal> {
+    for payload in Parser::new(0).parse_all(module) {
+        let copied = match payload.map_err(|error| mistake(&error))? {
+            Payload::CodeSectionEntry(body) => as_in.parse_function_body(&mut to.code, body),
+            payload => to.copy(as_in, payload),
+        };
+        copied.map_err(|error| mistake(&error))?;
     }
+    Ok(())
 }
 
 /// The module that both make.
@@ -231,23 +206,22 @@ pub fn merge(plugin_bytes: &[u8], kernel_bytes: &[u8]) -> Result<Vec<u8>, Refusa
         .ok_or_else(|| Refusal::Export { name: "memory".to_owned(), expected: "a memory of its own".to_owned() })?;
     let types = plugin.types.len() as u32;
     let mut sections = Sections::default();
-    sections.copy(&mut OfPlugin(&plan), plugin_bytes)?;
-    sections.copy(&mut OfKernel { plan: &plan, types, globals: plugin.globals }, kernel_bytes)?;
+    copy(&mut sections, &mut OfPlugin(&plan), plugin_bytes)?;
+    copy(&mut sections, &mut OfKernel { plan: &plan, types, globals: plugin.globals }, kernel_bytes)?;
     // The types of `log` and `call` are those of the kernel's imports.
     let of_import = |n: usize| kernel.imports.get(n).map_or(u32::MAX, |(_, _, index)| types + index);
     sections.functions.function(of_import(1));
     sections.code.function(&call(&plugin, &plan));
-    let mut imports = ImportSection::new();
     if plan.logs {
-        imports.import(HOST_MODULE, Capability::Log.name(), EntityType::Function(of_import(0)));
+        sections.imports.import(HOST_MODULE, Capability::Log.name(), EntityType::Function(of_import(0)));
     }
     // The kernel's part comes behind the plugin's, whatever the plugin has said is its most: `grow` heeds the limit of
     // the manifest.
-    let mut memories = MemorySection::new();
     let (minimum, maximum) = (memory.initial, None);
-    memories.memory(MemoryType { minimum, maximum, memory64: false, shared: false, page_size_log2: None });
-    let exports = exports(&plugin, &kernel, &plan);
-    Ok(sections.finish(&imports, &memories, &exports, plugin.start.map(|start| plan.plugin[start as usize])))
+    sections.memories.memory(MemoryType { minimum, maximum, memory64: false, shared: false, page_size_log2: None });
+    sections.exports = exports(&plugin, &kernel, &plan);
+    sections.start = plugin.start.map(|start| StartSection { function_index: plan.plugin[start as usize] });
+    Ok(sections.finish())
 }
 
 fn exports(plugin: &Shape, kernel: &Shape, plan: &Plan) -> ExportSection {
@@ -287,35 +261,4 @@ fn call(plugin: &Shape, plan: &Plan) -> Function {
     }
     function.instructions().i32_const(NO_FUNCTION).end();
     function
-}
-
-impl Sections {
-    fn finish(
-        self,
-        imports: &ImportSection,
-        memories: &MemorySection,
-        exports: &ExportSection,
-        start: Option<u32>,
-    ) -> Vec<u8> {
-        let mut module = Module::new();
-        module.section(&self.types).section(imports).section(&self.functions);
-        if !self.tables.is_empty() {
-            module.section(&self.tables);
-        }
-        module.section(memories).section(&self.globals).section(exports);
-        if let Some(function_index) = start {
-            module.section(&StartSection { function_index });
-        }
-        if !self.elements.is_empty() {
-            module.section(&self.elements);
-        }
-        if let Some(count) = self.data_count {
-            module.section(&count);
-        }
-        module.section(&self.code);
-        if !self.data.is_empty() {
-            module.section(&self.data);
-        }
-        module.finish()
-    }
 }

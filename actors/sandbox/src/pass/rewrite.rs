@@ -5,12 +5,11 @@ use super::{
     GAS, OUT_OF_GAS, PASS_MODULE, STACK, START, abi, body, limits as max,
     survey::{Survey, at_most},
 };
+use crate::sections::Sections;
 use pangea_protocols::task::Refusal;
 use std::convert::Infallible;
 use wasm_encoder::{
-    CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, EntityType, ExportKind, ExportSection,
-    FunctionSection, GlobalSection, GlobalType, ImportSection, MemorySection, Module, TableSection, TypeSection,
-    ValType,
+    ConstExpr, EntityType, ExportKind, GlobalType, ValType,
     reencode::{Error, Reencode, utils},
 };
 use wasmparser::{Parser, Payload};
@@ -62,21 +61,6 @@ impl Reencode for Added {
     }
 }
 
-#[derive(Default)]
-struct Sections {
-    types: TypeSection,
-    imports: ImportSection,
-    functions: FunctionSection,
-    tables: TableSection,
-    memories: MemorySection,
-    globals: GlobalSection,
-    exports: ExportSection,
-    elements: ElementSection,
-    data_count: Option<DataCountSection>,
-    code: CodeSection,
-    data: DataSection,
-}
-
 /// Writes the instrumented module.
 ///
 /// # Errors
@@ -98,10 +82,10 @@ pub fn rewrite(module: &[u8], survey: &Survey) -> Result<Vec<u8>, Refusal> {
             sections.code.function(&rewritten);
             at_most("bytes of instrumented code", sections.code.byte_len() as u64, max::INSTRUMENTED_BYTES_MAX)?;
         } else {
-            sections.copy(&mut added, payload).map_err(|error| mistake(&error))?;
+            copy(&mut sections, &mut added, payload).map_err(|error| mistake(&error))?;
         }
     }
-    sections.add(added, survey);
+    add(&mut sections, added, survey);
     Ok(sections.finish())
 }
 
@@ -110,69 +94,37 @@ fn mistake(error: &dyn std::fmt::Display) -> Refusal {
     Refusal::Node { message: format!("the pass could not rewrite a valid module: {error}") }
 }
 
-impl Sections {
-    fn copy(&mut self, added: &mut Added, payload: Payload<'_>) -> Result<(), Error<Infallible>> {
-        match payload {
-            Payload::TypeSection(section) => utils::parse_type_section(added, &mut self.types, section),
-            Payload::ImportSection(section) => utils::parse_import_section(added, &mut self.imports, section),
-            Payload::FunctionSection(section) => utils::parse_function_section(added, &mut self.functions, section),
-            Payload::TableSection(section) => utils::parse_table_section(added, &mut self.tables, section),
-            Payload::MemorySection(section) => utils::parse_memory_section(added, &mut self.memories, section),
-            Payload::GlobalSection(section) => utils::parse_global_section(added, &mut self.globals, section),
-            Payload::ElementSection(section) => utils::parse_element_section(added, &mut self.elements, section),
-            Payload::DataSection(section) => utils::parse_data_section(added, &mut self.data, section),
-            Payload::DataCountSection { count, .. } => {
-                self.data_count = Some(DataCountSection { count });
-                Ok(())
-            }
-            Payload::ExportSection(section) => {
-                for export in section {
-                    let export = export?;
-                    if export.name == abi::MEMORY || abi::EXPORTS.iter().any(|(name, ..)| *name == export.name) {
-                        utils::parse_export(added, &mut self.exports, export)?;
-                    }
+fn copy(sections: &mut Sections, added: &mut Added, payload: Payload<'_>) -> Result<(), Error<Infallible>> {
+    match payload {
+        Payload::ImportSection(section) => utils::parse_import_section(added, &mut sections.imports, section),
+        Payload::MemorySection(section) => utils::parse_memory_section(added, &mut sections.memories, section),
+        Payload::ExportSection(section) => {
+            for export in section {
+                let export = export?;
+                if export.name == abi::MEMORY || abi::EXPORTS.iter().any(|(name, ..)| *name == export.name) {
+                    utils::parse_export(added, &mut sections.exports, export)?;
                 }
-                Ok(())
             }
-            _ => Ok(()),
+            Ok(())
         }
+        payload => sections.copy(added, payload),
     }
+}
 
-    fn add(&mut self, added: Added, survey: &Survey) {
-        let (i32, i64) = (ValType::I32, ValType::I64);
-        self.types.ty().function([], []);
-        self.types.ty().function([i32, i64], [i32]);
-        self.types.ty().function([i32, i32, i64], [i32]);
-        self.imports.import(PASS_MODULE, OUT_OF_GAS, EntityType::Function(added.nothing));
-        self.functions.function(added.nothing + 1).function(added.nothing + 2);
-        self.code.function(&body::charge(&added)).function(&body::charge_grown(&added));
-        let mutable = |val_type| GlobalType { val_type, mutable: true, shared: false };
-        self.globals.global(mutable(i64), &ConstExpr::i64_const(0));
-        self.globals.global(mutable(i32), &ConstExpr::i32_const(0));
-        self.exports.export(GAS, ExportKind::Global, added.gas);
-        self.exports.export(STACK, ExportKind::Global, added.stack);
-        if let Some(start) = survey.start {
-            self.exports.export(START, ExportKind::Func, added.moved(start));
-        }
-    }
-
-    fn finish(self) -> Vec<u8> {
-        let mut module = Module::new();
-        module.section(&self.types).section(&self.imports).section(&self.functions);
-        if !self.tables.is_empty() {
-            module.section(&self.tables);
-        }
-        module.section(&self.memories).section(&self.globals).section(&self.exports);
-        if !self.elements.is_empty() {
-            module.section(&self.elements);
-        }
-        if let Some(count) = self.data_count {
-            module.section(&count);
-        }
-        module.section(&self.code);
-        if !self.data.is_empty() {
-            module.section(&self.data);
-        }
-        module.finish()
+fn add(to: &mut Sections, added: Added, survey: &Survey) {
+    let (i32, i64) = (ValType::I32, ValType::I64);
+    to.types.ty().function([], []);
+    to.types.ty().function([i32, i64], [i32]);
+    to.types.ty().function([i32, i32, i64], [i32]);
+    to.imports.import(PASS_MODULE, OUT_OF_GAS, EntityType::Function(added.nothing));
+    to.functions.function(added.nothing + 1).function(added.nothing + 2);
+    to.code.function(&body::charge(&added)).function(&body::charge_grown(&added));
+    let mutable = |val_type| GlobalType { val_type, mutable: true, shared: false };
+    to.globals.global(mutable(i64), &ConstExpr::i64_const(0));
+    to.globals.global(mutable(i32), &ConstExpr::i32_const(0));
+    to.exports.export(GAS, ExportKind::Global, added.gas);
+    to.exports.export(STACK, ExportKind::Global, added.stack);
+    if let Some(start) = survey.start {
+        to.exports.export(START, ExportKind::Func, added.moved(start));
     }
 }

@@ -24,6 +24,15 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
     expand(Entry::Task, options, item)
 }
 
+/// Makes a function the module's plugin: it gets an event, and what it returns, if it is not empty, answers an ask.
+///
+/// With `#[plugin(log)]` the module imports `log`, and a panic or an `Err` leaves its message there.
+#[proc_macro_attribute]
+pub fn plugin(options: TokenStream, item: TokenStream) -> TokenStream {
+    // To the host a call is a call.
+    expand(Entry::Task, options, item)
+}
+
 /// Makes a function cut the input of a job into chunks. Beside an `#[execute]`, in the same scope.
 #[proc_macro_attribute]
 pub fn split(options: TokenStream, item: TokenStream) -> TokenStream {

@@ -58,7 +58,7 @@ impl<'a> Iterator for Parts<'a> {
 
 impl ExactSizeIterator for Parts<'_> {}
 
-/// What a function may take: `&[u8]`, `&str`, [`Chunk`], or [`Parts`] in a merge.
+/// What a function may take: `&[u8]`, `&str`, [`Chunk`], [`Parts`] in a merge, or [`Event`](crate::plugin::Event) in a plugin.
 pub trait Argument<'a>: Sized {
     /// Makes it of a chunk.
     ///
@@ -158,10 +158,11 @@ impl<T: Chunks, E: Display> Chunks for Result<T, E> {
     }
 }
 
-const UINT: u8 = 0;
-const BYTES: u8 = 2;
-const TEXT: u8 = 3;
-const ARRAY: u8 = 4;
+pub(crate) const UINT: u8 = 0;
+pub(crate) const BYTES: u8 = 2;
+pub(crate) const TEXT: u8 = 3;
+pub(crate) const ARRAY: u8 = 4;
+pub(crate) const MAP: u8 = 5;
 /// Most bytes of a head.
 const HEAD_BYTES: usize = 9;
 
@@ -188,16 +189,16 @@ pub(crate) fn call(input: &[u8]) -> Option<(&[u8], Chunk<'_>)> {
     rest.is_empty().then_some((entry, chunk))
 }
 
-fn bytes(from: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn bytes(from: &[u8]) -> Option<(&[u8], &[u8])> {
     string(from, BYTES)
 }
 
-fn string(from: &[u8], major: u8) -> Option<(&[u8], &[u8])> {
+pub(crate) fn string(from: &[u8], major: u8) -> Option<(&[u8], &[u8])> {
     let (length, rest) = head(from, major)?;
     rest.split_at_checked(usize::try_from(length).ok()?)
 }
 
-fn head(from: &[u8], major: u8) -> Option<(u64, &[u8])> {
+pub(crate) fn head(from: &[u8], major: u8) -> Option<(u64, &[u8])> {
     let (first, rest) = from.split_first()?;
     if first >> 5 != major {
         return None;
@@ -211,7 +212,7 @@ fn head(from: &[u8], major: u8) -> Option<(u64, &[u8])> {
     Some((digits.iter().fold(0, |value, digit| value << 8 | u64::from(*digit)), rest))
 }
 
-fn put_head(into: &mut Vec<u8>, major: u8, value: u64) {
+pub(crate) fn put_head(into: &mut Vec<u8>, major: u8, value: u64) {
     let digits = value.to_be_bytes();
     let (code, width) = match value {
         0..24 => (value as u8, 0),

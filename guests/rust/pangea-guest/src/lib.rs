@@ -1,4 +1,4 @@
-//! What makes tasks and jobs for the sandbox short to write in Rust.
+//! What makes tasks, jobs and plugins for the sandbox short to write in Rust.
 //!
 #![doc = include_str!("../README.md")]
 //!
@@ -7,6 +7,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`data`] | what functions may take and return, and the envelope of a job |
+//! | [`plugin`] | what plugins hear, and what they may want of their node |
 //! | [`host`] | what a module may import: log, send, now, random, chunk_read |
 //! | `native` | the same without a sandbox, for `cargo test`; not on wasm32 |
 //! | [`abi`] | what the attributes expand to |
@@ -25,6 +26,7 @@ mod heap;
 pub mod host;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
+pub mod plugin;
 #[cfg(all(feature = "runtime", target_arch = "wasm32"))]
 mod runtime;
 
@@ -33,4 +35,4 @@ compile_error!("the feature `runtime` is for modules without `std`: add default-
 
 pub use data::{Chunk, Parts};
 pub use host::{Level, chunk_read, log, now, random, send};
-pub use pangea_guest_macros::{execute, merge, split, task};
+pub use pangea_guest_macros::{execute, merge, plugin, split, task};
