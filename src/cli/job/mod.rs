@@ -4,10 +4,11 @@
 //! |---|---|
 //! | `run` | `run`, and following a job to its end |
 //! | `kept` | `ls`, `show`, `logs`, `cancel`, `result`, `receipt`, `rm` |
-//! | `verify` | `verify`: needs no node |
+//! | `verify` | `verify`: needs no node; `rerun`: the part of it that runs tasks |
 //! | `timeline` | the picture of `show --timeline` |
 
 mod kept;
+mod rerun;
 mod run;
 mod timeline;
 mod verify;

@@ -31,6 +31,7 @@ pub mod record;
 
 pub use desk::JobsDriver;
 pub use handle::JobsHandle;
+pub use input::{CHUNKS_MAX, Chunks};
 pub use job::RECEIPT_MAGIC;
 pub use notes::stage;
 
