@@ -1,15 +1,17 @@
-//! Receipts of jobs in the hands of somebody else: results that are run again, inputs that are others, owners that lie.
+//! Receipts of jobs in the hands of somebody else: results that are run again, inputs that are others, owners that lie. And
+//! what the signatures add up to: the meters of those who asked and those who computed.
 
 use super::{
     jobs::{echo, lines, name, write},
-    swarm::Swarm,
+    swarm::{Swarm, eventually},
 };
 use pangea::{drivers::jobs::RECEIPT_MAGIC, home::Home, identity::Identity};
 use pangea_protocols::{
     codec::{self, Limit},
     receipt_job::{Batch, JobReceipt, Stage},
 };
-use std::fs;
+use serde_json::Value;
+use std::{collections::BTreeMap, fs};
 
 /// Splits everything into "a", "bb" and "ccc"; whatever else it is called for, it returns its input.
 fn splits() -> String {
@@ -81,6 +83,44 @@ fn a_third_party_runs_results_again_and_finds_other_inputs_and_forged_claims() {
     verify("output", "book.txt", "lines:16KiB", &["--sample", "6"]).ok();
     forge("input", Stage::Merge, |claim| claim.input = pangea_protocols::Hash::of(b"more"));
     verify("input", "book.txt", "lines:16KiB", &["--all"]).fails(5, &["the merge", &owner, "another input"]);
+}
+
+#[test]
+fn the_meters_of_those_who_asked_and_those_who_computed_agree_and_outlive_a_restart() {
+    let mut swarm = Swarm::of(4);
+    let dir = swarm.dir.path();
+    write(dir, "echo.wat", echo(100_000));
+    write(dir, "book.txt", lines(4000));
+    let run = ["job", "run", "echo.wat", "book.txt", "--map", "lines:2KiB", "--output", "out", "--json"];
+    let progress = swarm.cli(0, &run).ok().json()["progress"].clone();
+    // Who signs for a task that somebody else was faster with is not credited for it. Without a merge, which two run at
+    // once, those are the tasks that were given to somebody again.
+    let exact = progress["speculated"] == 0 && progress["retried"] == 0;
+    let owner = swarm.peer(0);
+    let meter = |swarm: &Swarm, number: usize| swarm.cli(number, &["job", "meter", "--json"]).ok().json_lines();
+    let by = |swarm: &Swarm| -> BTreeMap<String, Value> {
+        let row = |row: Value| (row["peer"].as_str().unwrap().to_owned(), row["by"].clone());
+        meter(swarm, 0).into_iter().map(row).collect()
+    };
+    let found = by(&swarm);
+    assert!(found.values().any(|work| work["tasks"].as_u64().unwrap() > 0), "{found:?}");
+    for number in 1..4 {
+        let of_owner = |swarm: &Swarm| meter(swarm, number).into_iter().find(|row| row["peer"] == *owner);
+        match found.get(&swarm.peer(number)) {
+            Some(work) => eventually("both meters agree", || {
+                let row = of_owner(&swarm).map(|row| row["for"].clone());
+                row.is_some_and(|own| if exact { own == *work } else { own["gas"].as_u64() >= work["gas"].as_u64() })
+            }),
+            None => assert!(!exact || of_owner(&swarm).is_none()),
+        }
+    }
+    let one = found.iter().find(|(_, work)| work["tasks"] != 0).unwrap().0;
+    let told = swarm.cli(0, &["job", "meter", &one[one.len() - 6..]]).ok();
+    assert!(told.text().contains("by it") && told.text().lines().count() == 2, "{}", told.text());
+    swarm.cli(0, &["job", "meter", "nobody"]).fails(3, &["nobody"]);
+    swarm.cli(0, &["stop"]).ok();
+    swarm.cluster.restart(0).unwrap();
+    assert_eq!(by(&swarm), found);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! [`Host`]: a node that computes for a job, as the coordinator knows it.
 
+use crate::api::Work;
 use pangea_protocols::{receipt_job::Place, time::Time};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +42,8 @@ pub struct Host {
     pub mean_s: f64,
     /// Tasks that waited there when it said that it is full.
     pub busy: Option<u32>,
+    /// What it has done, not yet told to the meter.
+    pub work: Work,
 }
 
 /// Weight of the newest task in [`Host::mean_s`].
@@ -60,6 +63,7 @@ impl Host {
             tries: 0,
             mean_s: 0.0,
             busy: None,
+            work: Work::NONE,
         }
     }
 

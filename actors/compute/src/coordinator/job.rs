@@ -211,6 +211,7 @@ impl Job {
         }
         self.look_after_hosts(env);
         self.look_for_outputs(env);
+        self.meter(env);
     }
 
     /// Is its time over?

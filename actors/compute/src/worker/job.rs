@@ -54,6 +54,8 @@ pub struct Lease {
     pub place: Place,
     /// What its input is to hash to.
     pub input: Hash,
+    /// Bytes of its input, once it is done.
+    pub input_bytes: u64,
     /// How far it is.
     pub step: Step,
     /// What it logged, as it is sent.

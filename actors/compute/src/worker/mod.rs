@@ -21,7 +21,7 @@ mod tasks;
 
 use crate::{
     api::{
-        Report,
+        Report, Work,
         worker::{In, Out},
     },
     parts::Parts,
@@ -55,6 +55,8 @@ const TICK: Duration = Duration::from_millis(250);
 const DENIED_MAX: usize = 4096;
 /// A module that this node fails to install so often is not wanted any more: it may be what ends the sandbox.
 const INSTALLS_MAX: u8 = 3;
+/// Peers whose work is summed up between two ticks; beyond it, the meter is told at once.
+const METERED_MAX: usize = 64;
 /// A coordinator may send so many tasks beyond the slots: what it sends to check others does not wait for a slot.
 const SPARE_LEASES: usize = 2;
 
@@ -74,6 +76,8 @@ pub struct Worker {
     denied: BTreeSet<PeerId>,
     /// Jobs of this node's coordinator that run tasks of others, with the leases in the order of their chunks.
     passed_on: BTreeMap<JobId, (Key, Vec<u64>)>,
+    /// What this node has done for others, not yet told to the meter: of at most [`METERED_MAX`].
+    work: BTreeMap<PeerId, Work>,
     next_task: u64,
     next_passed: u64,
     next_tag: u64,
@@ -92,6 +96,7 @@ impl Worker {
             installed: VecDeque::new(),
             denied: BTreeSet::new(),
             passed_on: BTreeMap::new(),
+            work: BTreeMap::new(),
             next_task: 0,
             next_passed: 0,
             next_tag: 0,
@@ -166,8 +171,26 @@ impl Worker {
     }
 
     fn refuse(&mut self, cx: &mut Cx<'_, Self>, (peer, job): Key, reason: Refusal) {
+        self.credit(cx, peer, &Work { refused: 1, ..Work::NONE });
         let waiting = u32::try_from(self.load()).unwrap_or(u32::MAX);
         self.tell(cx, peer, Compute::Refuse { job, reason, waiting }, Bytes::new());
+    }
+
+    /// Work for another node. It is told to the meter from time to time; at once if nothing else is to come.
+    fn credit(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, work: &Work) {
+        if peer == self.me {
+            return;
+        }
+        self.work.entry(peer).or_default().add(work);
+        if self.work.len() > METERED_MAX || self.jobs.is_empty() {
+            self.meter(cx);
+        }
+    }
+
+    fn meter(&mut self, cx: &mut Cx<'_, Self>) {
+        for (peer, work) in std::mem::take(&mut self.work) {
+            cx.emit(Out::Metered { peer, work });
+        }
     }
 
     fn on_module_part(&mut self, cx: &mut Cx<'_, Self>, key: Key, part: u16, parts: u16, bytes: Bytes) {
@@ -237,6 +260,7 @@ impl Worker {
         let entry = entry.or_insert(Lease {
             place,
             input,
+            input_bytes: 0,
             step: Step::Coming(Parts::default()),
             log: String::new(),
             stays: false,
@@ -274,6 +298,9 @@ impl Worker {
             }
         }
         self.take_back(cx);
+        if self.jobs.is_empty() {
+            self.meter(cx);
+        }
     }
 
     fn on_received(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, message: Compute, body: Bytes) {
@@ -322,6 +349,7 @@ impl Worker {
                 self.tell(cx, peer, Compute::Alive { job: name, leases }, Bytes::new());
             }
         }
+        self.meter(cx);
         self.ticking = false;
         self.tick_on(cx);
     }
