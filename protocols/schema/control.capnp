@@ -337,6 +337,25 @@ interface Computations {
 
   read @5 (name :Text, file :ComputationFile, sink :ByteSink) -> (answer :Answer(Nothing));
   # Writes one of its files to `sink`; answered after the last byte. Log and trace may be read while it runs.
+
+  meter @6 () -> (answer :Answer(List(Metered)));
+  # What was computed for whom, by peer, the latest first.
+}
+
+struct Metered {
+  peer @0 :Text;
+  by @1 :Work;              # what it has done for this node, and this node has accepted
+  for @2 :Work;             # what this node has done for it, and signed for
+  lastUnix @3 :UInt64;      # when the last of it was, seconds since 1970
+}
+
+struct Work {
+  tasks @0 :UInt64;
+  gas @1 :UInt64;
+  inputBytes @2 :UInt64;
+  outputBytes @3 :UInt64;
+  refused @4 :UInt64;       # refusals
+  wrong @5 :UInt64;         # jobs in which it was caught with a wrong result
 }
 
 interface ComputationWatch {

@@ -47,6 +47,11 @@ pub struct StoredInput {
 }
 
 impl StoredInput {
+    /// Bytes that the guest sees.
+    pub fn seen_bytes(&self) -> usize {
+        self.head.len() + self.len as usize
+    }
+
     /// The bytes of the object, as offsets in it.
     pub fn range(&self) -> Range<u64> {
         let start = self.first.saturating_mul(FRAME_BYTES as u64);

@@ -139,20 +139,20 @@ fn run(args: &RunArgs, output: &Output) -> Result<(), CliError> {
     let limits = Limits { gas: args.gas, memory_bytes: args.memory, ..Limits::default() };
     let (task, granted) = (TaskId(0), args.grant.iter().copied().collect());
     let begin = Begin { task, module, limits, granted, input, gas: SLICE_GAS };
-    let (outcome, receipt) = finish(&workshop, begin, output)?;
+    let (outcome, receipt) = finish(&workshop, begin, |line| log(line, output))?;
     tell(args, &outcome, &receipt, output)
 }
 
-/// Runs slice after slice to the end.
-fn finish(workshop: &Workshop, begin: Begin, output: &Output) -> Result<(Outcome, Receipt), CliError> {
-    let (task, mut work) = (begin.task, Work::Begin(Box::new(begin)));
+/// Runs slice after slice to the end, with what is logged meanwhile.
+pub(crate) fn finish(workshop: &Workshop, begin: Begin, log: impl Fn(&Line)) -> Result<(Outcome, Receipt), CliError> {
+    let (task, gas, mut work) = (begin.task, begin.gas, Work::Begin(Box::new(begin)));
     loop {
         let Some(Done::Sliced { lines, state, .. }) = work.run(workshop) else {
             return Err(CliError::failed("the sandbox gave no answer"));
         };
-        lines.iter().for_each(|line| log(line, output));
+        lines.iter().for_each(&log);
         match state {
-            State::Running => work = Work::Continue { task, gas: SLICE_GAS },
+            State::Running => work = Work::Continue { task, gas },
             State::Ended { outcome, receipt } => return Ok((outcome, receipt)),
             State::Refused(refusal) => return Err(refused(&refusal)),
         }
@@ -200,7 +200,7 @@ fn described(outcome: &Outcome, receipt: &Receipt) -> Value {
 }
 
 /// A workshop that has the module, its name there, and what it imports.
-fn prepare(bytes: &Bytes) -> Result<(Workshop, Hash, Capabilities), CliError> {
+pub(crate) fn prepare(bytes: &Bytes) -> Result<(Workshop, Hash, Capabilities), CliError> {
     let engine = Wasmi::new().map_err(|error| CliError::failed(format!("the sandbox cannot be made: {error}")))?;
     let workshop = Workshop::new(engine, u64::MAX);
     match (Work::Prepare { module: Hash::of(bytes), bytes: bytes.clone() }).run(&workshop) {

@@ -225,11 +225,12 @@ impl Node {
         let (ports, drivers) = wired?;
         let Started { network, network_port, disk, files, cpu, sandbox, jobs, jobs_handle, plugins } = drivers;
         Self::greet(&ports, &store, config);
+        let metered = jobs_handle.clone();
         let about = About {
             peer: identity.peer(),
             home: home.dir().to_owned(),
             started,
-            metrics: Arc::new(move || registry.render()),
+            metrics: Arc::new(move || registry.render() + &metered.metrics()),
         };
         let (requests_to, requests) = mpsc::channel(HUB_QUEUE_MAX);
         let handle = NodeHandle::new(requests_to).with_extensions(extensions);
@@ -367,6 +368,7 @@ impl Starter {
             cpu: cpu_port,
             sandbox: sandbox_port,
             jobs: jobs_port,
+            meter: jobs.meter(),
             hub: self.hub.clone(),
             guests: plugins_port,
             desk: self.desk.clone(),

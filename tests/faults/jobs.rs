@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::{fs, ops::Range, os::unix::fs::PermissionsExt, path::Path};
 
 /// Returns its input, after a loop of so many rounds.
-fn echo(rounds: u64) -> String {
+pub fn echo(rounds: u64) -> String {
     format!(
         r#"(module
     (memory (export "memory") 1)
@@ -37,7 +37,7 @@ const GIVES_UP: &str = r#"(module
     (func (export "handle") (param i32 i32) (result i64)
         (call $log (i32.const 0) (i32.const 0) (i32.const 6)) unreachable))"#;
 
-fn lines(count: usize) -> String {
+pub fn lines(count: usize) -> String {
     (0..count).map(|line| format!("line {line} of a long book\n")).collect()
 }
 
@@ -59,11 +59,11 @@ fn show(swarm: &Swarm, number: usize, job: &str) -> Value {
     swarm.cli(number, &["job", "show", job, "--json"]).ok().json()
 }
 
-fn name(value: &Value) -> String {
+pub fn name(value: &Value) -> String {
     value["job"].as_str().unwrap().to_owned()
 }
 
-fn write(dir: &Path, name: &str, text: impl AsRef<[u8]>) {
+pub fn write(dir: &Path, name: &str, text: impl AsRef<[u8]>) {
     fs::write(dir.join(name), text).unwrap();
 }
 

@@ -10,6 +10,7 @@
 //! | `hostile` | peers that send garbage, and peers that promise and then stay silent |
 //! | `crashes` | `kill -9` of holders, uploaders, readers |
 //! | `jobs` | `kill -9` in the middle of a computation, modules and inputs that are no good, second thoughts |
+//! | `receipts` | receipts of others: inputs that are not theirs, claims that were forged |
 //! | `targets` | results that are in the way, and Ctrl-C |
 //! | `swarm`, `told` | nodes and commands under test; not tests themselves |
 //!
@@ -23,6 +24,7 @@ mod crashes;
 mod hostile;
 mod jobs;
 mod quotas;
+mod receipts;
 mod starting;
 mod storing;
 mod swarm;

@@ -121,6 +121,46 @@ pub enum ReadNews {
     Failed(String),
 }
 
+/// What one node has done for another: of the one that asked, what it accepted; of the other, what it signed for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// Results.
+    pub tasks: u64,
+    /// Of those results.
+    pub gas: u64,
+    /// Bytes of their inputs, envelopes included.
+    pub input_bytes: u64,
+    /// Bytes of their outputs.
+    pub output_bytes: u64,
+    /// Refusals: of jobs, and of tasks of a job that was forgotten.
+    pub refused: u64,
+    /// Jobs in which it was caught with a wrong result. Only the node that asked knows.
+    pub wrong: u64,
+}
+
+impl Work {
+    /// Nothing.
+    pub const NONE: Self = Self { tasks: 0, gas: 0, input_bytes: 0, output_bytes: 0, refused: 0, wrong: 0 };
+
+    /// Adds up.
+    pub fn add(&mut self, more: &Self) {
+        let sums = [
+            (&mut self.tasks, more.tasks),
+            (&mut self.gas, more.gas),
+            (&mut self.input_bytes, more.input_bytes),
+            (&mut self.output_bytes, more.output_bytes),
+            (&mut self.refused, more.refused),
+            (&mut self.wrong, more.wrong),
+        ];
+        sums.into_iter().for_each(|(sum, more)| *sum = sum.saturating_add(more));
+    }
+
+    /// A result, and what went in and came out.
+    pub(crate) fn result(receipt: &Receipt, input_bytes: u64, output_bytes: u64) -> Self {
+        Self { tasks: 1, gas: receipt.gas, input_bytes, output_bytes, ..Self::NONE }
+    }
+}
+
 /// Something that happened to a task or a host, for the picture of the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
@@ -214,6 +254,8 @@ pub mod coordinator {
         Trace { job: JobId, traces: Vec<Trace> },
         /// To the control API: what a task logged, at a host that may lie. It may be lost.
         Log { job: JobId, place: Place, host: PeerId, lines: Vec<Line> },
+        /// To the meter: what another node has done for this one since this was last said.
+        Metered { peer: PeerId, work: Work },
     }
 }
 
@@ -283,6 +325,8 @@ pub mod worker {
         Stored { job: JobId, index: u32, input: Box<StoredInput> },
         /// To this node's coordinator: it is wanted no longer.
         TakeBack { job: JobId },
+        /// To the meter: what this node has done for another since this was last said.
+        Metered { peer: PeerId, work: Work },
         /// To the peer manager.
         Report { peer: PeerId, report: Report },
     }

@@ -168,6 +168,7 @@ impl FleetNode {
                 around.timeline.clone(),
                 gate.port(actors.extensions.plugins.map(pangea_plugins::api::In::Guest)),
             ),
+            meter: Port::new(|_| Ok(())),
             // No user of a simulated node installs a plugin.
             desk: Port::new(|_| Ok(())),
         };

@@ -126,6 +126,7 @@ impl Process {
                 observer.timeline(),
                 life.port(actors.extensions.plugins.map(pangea_plugins::api::In::Guest)),
             ),
+            meter: Port::new(|_| Ok(())),
             // No user of a simulated node installs a plugin.
             desk: Port::new(|_| Ok(())),
         };

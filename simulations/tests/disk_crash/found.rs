@@ -121,3 +121,19 @@ fn what_is_stored_after_syncs_that_lied_is_replayed_after_the_next_crash() {
         rig.open().unwrap();
     }
 }
+
+#[test]
+fn what_compaction_had_copied_when_a_read_failed_is_not_written_with_the_next_shards() {
+    for after in 0..40 {
+        let mut rig = Rig::new(0);
+        rig.open().unwrap();
+        // Half of a segment is dead, so that it is copied between two groups.
+        (1..24).for_each(|number| rig.append(number));
+        rig.volume.fail_reads(after, 1);
+        (1..16).for_each(|number| rig.delete(number));
+        rig.volume.heal();
+        rig.append(1);
+        (16..24).for_each(|number| rig.delete(number));
+        rig.check();
+    }
+}

@@ -4,10 +4,13 @@
 //! |---|---|
 //! | `run` | `run`, and following a job to its end |
 //! | `kept` | `ls`, `show`, `logs`, `cancel`, `result`, `receipt`, `rm` |
-//! | `verify` | `verify`: needs no node |
+//! | `meter` | `meter`: what was computed for whom |
+//! | `verify` | `verify`: needs no node; `rerun`: the part of it that runs tasks |
 //! | `timeline` | the picture of `show --timeline` |
 
 mod kept;
+mod meter;
+mod rerun;
 mod run;
 mod timeline;
 mod verify;
@@ -32,6 +35,7 @@ enum JobAction {
     Result(kept::ResultArgs),
     Receipt(kept::ReceiptArgs),
     Verify(verify::VerifyArgs),
+    Meter(meter::MeterArgs),
     Rm(kept::RmArgs),
 }
 
@@ -46,6 +50,7 @@ pub(crate) fn job(global: &Global, args: JobArgs, output: &Output) -> Result<(),
         JobAction::Result(args) => session::run(global, output, async |session| kept::result(session, args).await),
         JobAction::Receipt(args) => session::run(global, output, async |session| kept::receipt(session, args).await),
         JobAction::Verify(args) => verify::verify(&args, output),
+        JobAction::Meter(args) => session::run(global, output, async |session| meter::meter(session, args).await),
         JobAction::Rm(args) => session::run(global, output, async |session| kept::remove(session, args).await),
     }
 }

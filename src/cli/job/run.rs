@@ -39,7 +39,7 @@ use tokio::{
 /// How many gas a task gets: some minutes on most machines.
 const GAS: u64 = 100_000_000_000;
 /// A chunk of lines, unless it is said how large.
-const LINES_BYTES: u64 = 1 << 20;
+pub(super) const LINES_BYTES: u64 = 1 << 20;
 /// Pieces in which an input is read that the module splits.
 const PIECE_BYTES: u64 = 4 << 20;
 
@@ -111,12 +111,12 @@ pub(crate) struct RunArgs {
 
 /// See [`RunArgs::map`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Map {
-    cut: Cut,
-    split: bool,
+pub(super) struct Map {
+    pub(super) cut: Cut,
+    pub(super) split: bool,
 }
 
-fn parse_map(text: &str) -> Result<Map, String> {
+pub(super) fn parse_map(text: &str) -> Result<Map, String> {
     let parts: Vec<&str> = text.split(':').collect();
     let size =
         |text: &str| format::parse_size(text).and_then(|size| (size > 0).then_some(size).ok_or("not 0".to_owned()));

@@ -2,7 +2,7 @@
 
 use super::{
     MODULE_BYTES_MAX,
-    codec::{read, write_terms},
+    codec::{read, read_metered, write_terms},
 };
 use crate::{
     control::{
@@ -13,6 +13,7 @@ use crate::{
     },
     drivers::jobs::{
         handle::File,
+        meter::Row,
         record::{Input, Request},
     },
 };
@@ -100,6 +101,13 @@ impl Computations {
         call.get().set_name(name);
         let response = call.send().promise.await.map_err(lost)?;
         open(response.get().map_err(lost)?.get_answer()).map(|_| ())
+    }
+
+    /// What was computed for whom, by peer, the latest first.
+    pub async fn meter(&self) -> Result<Vec<Row>, JobError> {
+        let response = self.client.meter_request().send().promise.await.map_err(lost)?;
+        let list = open(response.get().map_err(lost)?.get_answer())?;
+        list.iter().map(read_metered).collect::<Result<_, _>>().map_err(strange)
     }
 
     /// Writes one of its files to `sink`.

@@ -9,13 +9,17 @@ use crate::{
     },
     drivers::jobs::{
         handle::File,
+        meter::{Account, Row},
         record::{Record, State, Terms},
     },
 };
-use pangea_compute::{api::Progress, split::Cut};
+use pangea_compute::{
+    api::{Progress, Work},
+    split::Cut,
+};
 use pangea_protocols::{
-    Hash,
-    generated::control_capnp::{self as schema, computation, computation_progress, terms},
+    Hash, PeerId,
+    generated::control_capnp::{self as schema, computation, computation_progress, metered, terms, work},
     receipt_job::{Stage, Verification},
     task::Limits,
 };
@@ -84,6 +88,41 @@ pub(super) fn read(from: computation::Reader<'_>) -> Result<ComputationView, Dec
         ended_unix: known(from.get_ended_unix()),
         took: known(from.get_took_ms()).map(Duration::from_millis),
     })
+}
+
+pub(super) fn write_metered(mut to: metered::Builder<'_>, from: &Row) {
+    to.set_peer(from.peer.to_string().as_str());
+    write_work(to.reborrow().init_by(), &from.account.by);
+    write_work(to.reborrow().init_for(), &from.account.for_them);
+    to.set_last_unix(from.last_unix);
+}
+
+pub(super) fn read_metered(from: metered::Reader<'_>) -> Result<Row, DecodeError> {
+    Ok(Row {
+        peer: decode::parse::<PeerId>(from.get_peer()?)?,
+        account: Account { by: read_work(from.get_by()?), for_them: read_work(from.get_for()?) },
+        last_unix: from.get_last_unix(),
+    })
+}
+
+fn write_work(mut to: work::Builder<'_>, from: &Work) {
+    to.set_tasks(from.tasks);
+    to.set_gas(from.gas);
+    to.set_input_bytes(from.input_bytes);
+    to.set_output_bytes(from.output_bytes);
+    to.set_refused(from.refused);
+    to.set_wrong(from.wrong);
+}
+
+fn read_work(from: work::Reader<'_>) -> Work {
+    Work {
+        tasks: from.get_tasks(),
+        gas: from.get_gas(),
+        input_bytes: from.get_input_bytes(),
+        output_bytes: from.get_output_bytes(),
+        refused: from.get_refused(),
+        wrong: from.get_wrong(),
+    }
 }
 
 fn write_progress(mut to: computation_progress::Builder<'_>, from: &Progress) {

@@ -2,7 +2,7 @@
 
 use super::{
     MODULE_BYTES_MAX,
-    codec::{file_of, read_terms, write},
+    codec::{file_of, read_terms, write, write_metered},
 };
 use crate::{
     control::{
@@ -163,6 +163,20 @@ impl computations::Server for Service {
     ) -> capnp::Result<()> {
         let name = params.get()?.get_name()?.to_str()?.to_owned();
         respond_nothing(to.get().init_answer(), self.jobs.remove(name).await)
+    }
+
+    async fn meter(
+        self: Rc<Self>,
+        _: computations::MeterParams,
+        mut to: computations::MeterResults,
+    ) -> capnp::Result<()> {
+        respond(to.get().init_answer(), self.jobs.meter().await, |answer, all| {
+            let mut list = answer.initn_ok(u32::try_from(all.len()).unwrap_or(u32::MAX));
+            for (n, row) in (0..list.len()).zip(&all) {
+                write_metered(list.reborrow().get(n), row);
+            }
+            Ok(())
+        })
     }
 
     async fn read(

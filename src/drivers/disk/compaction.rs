@@ -89,25 +89,27 @@ impl Writer {
         Ok(())
     }
 
-    /// Copies live records until the step's budget is used; true at the end of the segment.
+    /// Copies live records until the step's budget is used; true at the end of the segment. Whatever happens, nothing of
+    /// it is left in the group of the next commands, whose growth was promised.
     fn copy_some(&mut self, scanner: &mut Scanner) -> Result<bool, Failure> {
         let failed_before = self.failed_groups;
-        let (mut read, mut copied, mut ended) = (0, 0, false);
-        while read < STEP_READ_BYTES && copied < STEP_COPY_BYTES && !ended {
-            let found = scanner.next().map_err(|error| super::failure(self.shared.segments.volume().path(), &error))?;
-            match found {
-                Some(found) => {
-                    read += u64::from(found.at.len);
-                    copied += self.copy(found)?;
-                }
-                None => ended = true,
-            }
-        }
+        let ended = self.stage_copies(scanner);
         self.flush();
         if self.failed_groups != failed_before {
             return Err(Failure::Io("copies not written".to_owned()));
         }
-        Ok(ended)
+        ended
+    }
+
+    fn stage_copies(&mut self, scanner: &mut Scanner) -> Result<bool, Failure> {
+        let (mut read, mut copied) = (0, 0);
+        while read < STEP_READ_BYTES && copied < STEP_COPY_BYTES {
+            let found = scanner.next().map_err(|error| super::failure(self.shared.segments.volume().path(), &error))?;
+            let Some(found) = found else { return Ok(true) };
+            read += u64::from(found.at.len);
+            copied += self.copy(found)?;
+        }
+        Ok(false)
     }
 
     /// Stages a copy of a record if the index points to it; returns its bytes.

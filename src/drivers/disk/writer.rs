@@ -258,15 +258,8 @@ impl Writer {
             let shards = writer.shared.catalog.index().expired(now_unix, EXPIRE_GROUP)?;
             let failed_before = writer.failed_groups;
             let mut staged = (0, Vec::new());
-            for shard in &shards {
-                writer.make_room(RECORD_BYTES)?;
-                let Some(entry) = writer.current(*shard)? else { continue };
-                if entry.claims.iter().all(|claim| claim.expires_unix >= now_unix) {
-                    continue;
-                }
-                staged.1.extend(writer.stage_release(*shard, entry, |claim| claim.expires_unix < now_unix)?);
-                staged.0 += 1;
-            }
+            // What was staged before an error is written and told like the rest.
+            let all = writer.stage_expired(&shards, now_unix, &mut staged);
             writer.flush();
             if writer.failed_groups != failed_before {
                 return Err(Failure::Io("tombstones not written".to_owned()));
@@ -274,7 +267,7 @@ impl Writer {
             count += staged.0;
             roots.append(&mut staged.1);
             // A damaged index may name leases that no shard has: they are not to be asked for again.
-            Ok(staged.0)
+            all.map(|()| staged.0)
         };
         loop {
             match ended(self) {
@@ -287,6 +280,24 @@ impl Writer {
             }
         }
         self.shared.emit(Event::Deleted { tag, count, roots, usage: self.usage() });
+    }
+
+    /// Stages the end of leases; counts them, and adds the roots among them.
+    fn stage_expired(
+        &mut self,
+        shards: &[ShardId],
+        now_unix: u64,
+        staged: &mut (u32, Vec<ShardId>),
+    ) -> Result<(), Failure> {
+        for shard in shards {
+            self.make_room(RECORD_BYTES)?;
+            let Some(entry) = self.current(*shard)? else { continue };
+            if entry.claims.iter().any(|claim| claim.expires_unix < now_unix) {
+                staged.1.extend(self.stage_release(*shard, entry, |claim| claim.expires_unix < now_unix)?);
+                staged.0 += 1;
+            }
+        }
+        Ok(())
     }
 
     fn on_damaged(&mut self, tag: u64, shard: ShardId, at: Location) {
@@ -337,8 +348,9 @@ impl Writer {
         proof: StripeProof,
         body: Bytes,
     ) -> Result<(), Failure> {
-        let at = self.stage_record(&Record::Put { shard, claims: claims.clone(), proof }, body)?;
+        // Before the record is staged: one that the index then does not get would come back after a crash.
         let old = self.current(shard)?;
+        let at = self.stage_record(&Record::Put { shard, claims: claims.clone(), proof }, body)?;
         self.stage(shard, old, Some(Entry { at, note: None, claims }));
         Ok(())
     }

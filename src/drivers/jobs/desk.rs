@@ -1,17 +1,20 @@
-//! The thread of the driver: one queue of what the coordinator emits and what clients ask, taken in order.
+//! [`Desk`]: what the thread of the driver does with what the coordinator emits and what clients ask, in order. Not here:
+//! its queue (`driver`), and what is done with the files of one job (`job`).
 
 use super::{
-    ENDED_BYTES_MAX, ENDED_MAX, JobsError, JobsHandle, RECEIVING_MAX,
-    handle::{self, Reply},
+    ENDED_BYTES_MAX, ENDED_MAX, RECEIVING_MAX,
+    driver::Task,
+    handle::{self, Ask},
     input::Chunks,
     job::{Job, Live, Ready, begin, failed, load, prepare, set_chunks, size_of, unix, write_failed},
+    meter::{Meter, Totals},
     notes::Notes,
     record::{Input, Record, Request, State},
 };
 use crate::drivers::deliver;
 use bytes::Bytes;
 use pangea_compute::api::{News, Progress, coordinator};
-use pangea_kernel::{Port, Rejected, contain};
+use pangea_kernel::{Port, contain};
 use pangea_protocols::{
     Hash, JobId,
     job::{ErrorKind, JobError},
@@ -19,103 +22,18 @@ use pangea_protocols::{
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::{
-        Arc,
         atomic::{AtomicUsize, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError},
     },
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
 
-/// Tasks that may wait for the thread …
-const QUEUE_MAX: usize = 8192;
-/// … of which so many places are left for what a job cannot go on without.
-const QUEUE_RESERVED: usize = 4096;
 /// How often notes are flushed while nothing happens.
 const FLUSH: Duration = Duration::from_millis(200);
-
-/// What the thread is asked.
-#[derive(Debug)]
-pub(super) enum Task {
-    Core(coordinator::Out),
-    Ask(Ask),
-    Stop,
-}
-
-/// What clients ask.
-#[derive(Debug)]
-pub(super) enum Ask {
-    Run { request: Box<Request>, reply: Reply<Record> },
-    Feed { name: String, bytes: Option<Bytes>, reply: Reply<()> },
-    List(Reply<Vec<Record>>),
-    Watch { name: String, reply: Reply<watch::Receiver<Record>> },
-    Cancel { name: String, reply: Reply<()> },
-    Remove { name: String, reply: Reply<()> },
-    File { name: String, file: handle::File, reply: Reply<PathBuf> },
-}
-
-/// The running thread.
-#[derive(Debug)]
-pub struct JobsDriver {
-    thread: JoinHandle<()>,
-    tasks: SyncSender<Task>,
-}
-
-impl JobsDriver {
-    /// Starts the thread on the jobs in `dir`, which is made if it is not there. The port takes what the coordinator
-    /// emits; of it, only what is for this driver is acted upon. Unless `enabled`, new jobs are refused.
-    ///
-    /// # Errors
-    /// See [`JobsError`]. A single job that cannot be read is left alone, with a word in the log.
-    pub fn start(
-        dir: &Path,
-        enabled: bool,
-        coordinator: Port<coordinator::In>,
-    ) -> Result<(Self, JobsHandle, Port<coordinator::Out>), JobsError> {
-        let io = |error| JobsError::Io { path: dir.to_owned(), error };
-        fs::create_dir_all(dir).map_err(io)?;
-        let jobs = load(dir).map_err(io)?;
-        let (tasks, queue) = sync_channel(QUEUE_MAX);
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let mut desk = Desk { dir: dir.to_owned(), enabled, coordinator, jobs, numbers: BTreeMap::new(), next: 0 };
-        let taken = Arc::clone(&waiting);
-        let thread = thread::Builder::new().name("pangea-jobs".to_owned()).spawn(move || desk.work(&queue, &taken))?;
-        let port = port(tasks.clone(), waiting);
-        Ok((Self { thread, tasks: tasks.clone() }, JobsHandle::new(tasks), port))
-    }
-
-    /// Ends the thread when it has done what is queued. Jobs that run go on in the next life of the node.
-    pub fn stop(self) {
-        let _ = self.tasks.send(Task::Stop);
-        if self.thread.join().is_err() {
-            tracing::error!("the thread of jobs panicked");
-        }
-    }
-}
-
-fn port(tasks: SyncSender<Task>, waiting: Arc<AtomicUsize>) -> Port<coordinator::Out> {
-    Port::new(move |out: coordinator::Out| {
-        use coordinator::Out;
-        let may_be_lost =
-            matches!(&out, Out::Trace { .. } | Out::Log { .. } | Out::News { news: News::Progress(_), .. });
-        if may_be_lost && waiting.load(Ordering::Relaxed) >= QUEUE_MAX - QUEUE_RESERVED {
-            return Err(Rejected::Full(out));
-        }
-        waiting.fetch_add(1, Ordering::Relaxed);
-        tasks.try_send(Task::Core(out)).map_err(|error| {
-            waiting.fetch_sub(1, Ordering::Relaxed);
-            match error {
-                TrySendError::Full(Task::Core(out)) => Rejected::Full(out),
-                TrySendError::Disconnected(Task::Core(out)) => Rejected::Closed(out),
-                TrySendError::Full(_) | TrySendError::Disconnected(_) => unreachable!("what was sent comes back"),
-            }
-        })
-    })
-}
 
 /// The answer to what the coordinator wants; `None` if the job has no input.
 fn input(live: &Live, job: JobId, index: u32) -> Option<coordinator::In> {
@@ -132,7 +50,8 @@ fn input(live: &Live, job: JobId, index: u32) -> Option<coordinator::In> {
     })
 }
 
-struct Desk {
+/// The state of the thread.
+pub(super) struct Desk {
     dir: PathBuf,
     enabled: bool,
     coordinator: Port<coordinator::In>,
@@ -140,12 +59,24 @@ struct Desk {
     /// Jobs that the coordinator has.
     numbers: BTreeMap<JobId, String>,
     next: u64,
+    meter: Meter,
 }
 
 impl Desk {
-    fn work(&mut self, queue: &Receiver<Task>, waiting: &AtomicUsize) {
+    /// With the jobs and the meter that are in `dir`.
+    pub(super) fn open(dir: &Path, enabled: bool, coordinator: Port<coordinator::In>) -> io::Result<Self> {
+        let (jobs, meter) = (load(dir)?, Meter::open(dir));
+        Ok(Self { dir: dir.to_owned(), enabled, coordinator, jobs, numbers: BTreeMap::new(), next: 0, meter })
+    }
+
+    pub(super) fn meter_totals(&self) -> Totals {
+        self.meter.totals()
+    }
+
+    pub(super) fn work(&mut self, queue: &Receiver<Task>, waiting: &AtomicUsize) {
         let mut dirty = false;
         loop {
+            self.meter.write_if_due();
             let task = match queue.recv_timeout(FLUSH) {
                 Ok(task) => task,
                 Err(RecvTimeoutError::Timeout) => {
@@ -162,8 +93,12 @@ impl Desk {
                     waiting.fetch_sub(1, Ordering::Relaxed);
                     contain(|| self.on_core(out))
                 }
+                Task::Metered(metered) => contain(|| self.meter.add(metered)),
                 Task::Ask(ask) => contain(|| self.on_ask(ask)),
-                Task::Stop => return self.flush(),
+                Task::Stop => {
+                    self.meter.write();
+                    return self.flush();
+                }
             };
             if let Err(reason) = handled {
                 tracing::error!(reason, "the jobs driver panicked");
@@ -212,7 +147,8 @@ impl Desk {
             | Out::StopReading { .. }
             | Out::Send { .. }
             | Out::Report { .. }
-            | Out::Forget { .. } => {}
+            | Out::Forget { .. }
+            | Out::Metered { .. } => {}
         }
     }
 
@@ -302,6 +238,7 @@ impl Desk {
             Ask::Cancel { name, reply } => _ = reply.send(self.on_cancel(&name)),
             Ask::Remove { name, reply } => _ = reply.send(self.on_remove(&name)),
             Ask::File { name, file, reply } => _ = reply.send(self.on_file(&name, file)),
+            Ask::Meter(reply) => _ = reply.send(Ok(self.meter.rows())),
         }
     }
 

@@ -1,7 +1,8 @@
 //! [`JobsHandle`]: what the control API asks of the jobs driver.
 
 use super::{
-    desk::Ask,
+    driver::Task,
+    meter::{self, Row, Totals},
     record::{Record, Request},
 };
 use bytes::Bytes;
@@ -39,22 +40,38 @@ impl File {
 
 pub use super::notes::{Event, LogLine};
 
+/// What clients ask.
+#[derive(Debug)]
+pub(super) enum Ask {
+    Run { request: Box<Request>, reply: Reply<Record> },
+    Feed { name: String, bytes: Option<Bytes>, reply: Reply<()> },
+    List(Reply<Vec<Record>>),
+    Watch { name: String, reply: Reply<watch::Receiver<Record>> },
+    Cancel { name: String, reply: Reply<()> },
+    Remove { name: String, reply: Reply<()> },
+    File { name: String, file: File, reply: Reply<PathBuf> },
+    Meter(Reply<Vec<Row>>),
+}
+
 /// Asks the jobs driver. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct JobsHandle(SyncSender<super::desk::Task>);
+pub struct JobsHandle {
+    tasks: SyncSender<Task>,
+    totals: Totals,
+}
 
 /// Where an answer goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, JobError>>;
 
 impl JobsHandle {
-    pub(super) fn new(tasks: SyncSender<super::desk::Task>) -> Self {
-        Self(tasks)
+    pub(super) fn new(tasks: SyncSender<Task>, totals: Totals) -> Self {
+        Self { tasks, totals }
     }
 
     async fn ask<T>(&self, question: impl FnOnce(Reply<T>) -> Ask) -> Result<T, JobError> {
         let (reply, answer) = oneshot::channel();
         let failed = |text: &str| JobError::new(ErrorKind::Failed, text);
-        match self.0.try_send(super::desk::Task::Ask(question(reply))) {
+        match self.tasks.try_send(Task::Ask(question(reply))) {
             Ok(()) => answer.await.unwrap_or_else(|_| Err(failed("the node is stopping"))),
             Err(TrySendError::Full(_)) => Err(failed("the node is overloaded: try again in a moment")),
             Err(TrySendError::Disconnected(_)) => Err(failed("the node is stopping")),
@@ -81,7 +98,7 @@ impl JobsHandle {
     pub fn abandon(&self, name: String) {
         let (reply, _) = oneshot::channel();
         // If the driver has no room or is gone, the input stays unfinished, and so its job when the node starts again.
-        let _ = self.0.try_send(super::desk::Task::Ask(Ask::Cancel { name, reply }));
+        let _ = self.tasks.try_send(Task::Ask(Ask::Cancel { name, reply }));
     }
 
     /// All jobs, the newest first.
@@ -114,6 +131,19 @@ impl JobsHandle {
     /// There is none, it runs, or its files cannot be removed.
     pub async fn remove(&self, name: String) -> Result<(), JobError> {
         self.ask(|reply| Ask::Remove { name, reply }).await
+    }
+
+    /// What was computed for whom, by peer, the latest first.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    pub async fn meter(&self) -> Result<Vec<Row>, JobError> {
+        self.ask(Ask::Meter).await
+    }
+
+    /// The totals of the meter in Prometheus' text format.
+    pub fn metrics(&self) -> String {
+        meter::render(&self.totals)
     }
 
     /// Where a file of a job is.

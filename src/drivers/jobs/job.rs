@@ -51,7 +51,12 @@ pub(super) struct Live {
 pub(super) fn load(dir: &Path) -> io::Result<BTreeMap<String, Job>> {
     let mut jobs = BTreeMap::new();
     for entry in fs::read_dir(dir)? {
-        let dir = entry?.path();
+        let entry = entry?;
+        // The meter is not a job.
+        if !entry.file_type()?.is_dir() {
+            continue;
+        }
+        let dir = entry.path();
         let record = fs::read(dir.join("job.json")).map_err(|error| error.to_string());
         let record = record.and_then(|json| serde_json::from_slice::<Record>(&json).map_err(|error| error.to_string()));
         match record {
@@ -84,7 +89,11 @@ pub(super) fn write_failed(path: &Path, error: &io::Error) -> JobError {
 }
 
 /// Writes a whole file, or leaves the old one. With `durable` it survives a loss of power: what a user is told is done.
-fn write_whole(path: &Path, durable: bool, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), JobError> {
+pub(super) fn write_whole(
+    path: &Path,
+    durable: bool,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), JobError> {
     let part = path.with_extension("part");
     let written = File::create(&part).and_then(|mut file| {
         write(&mut file)?;

@@ -8,12 +8,14 @@
 //!                   /journal      what the coordinator has committed: with it, another run of the node goes on
 //!                   /trace /log   what happened where, and what tasks logged
 //!                   /output /receipt
+//! <home>/jobs/meter               what was computed for whom
 //! ```
 //! | module | what it defines |
 //! |---|---|
 //! | [`record`] | [`record::Record`]: a job as its user sees it |
 //! | [`handle`] | [`JobsHandle`]: what can be asked |
-//! | `desk` | the thread that does it |
+//! | [`meter`] | what was computed for whom |
+//! | `driver`, `desk` | the thread with its queue, and what it does |
 //! | `job` | one job with its files |
 //! | `input` | an input file that must not change, in chunks |
 //! | [`stored`] | an input that lies in a stored object, which is not read here |
@@ -24,16 +26,19 @@
 //! that has not ended again. Ended jobs are kept until they are removed, at most [`ENDED_MAX`] and [`ENDED_BYTES_MAX`].
 
 mod desk;
+mod driver;
 pub mod handle;
 mod input;
 mod job;
 mod journal;
+pub mod meter;
 mod notes;
 pub mod record;
 pub mod stored;
 
-pub use desk::JobsDriver;
+pub use driver::JobsDriver;
 pub use handle::JobsHandle;
+pub use input::{CHUNKS_MAX, Chunks};
 pub use job::RECEIPT_MAGIC;
 pub use notes::stage;
 

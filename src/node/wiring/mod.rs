@@ -12,7 +12,7 @@
 //!   jobs  ⇄  coordinator  ⇄  peers, network             worker: of this node and of others
 //!            coordinator, worker  ⇄  CES, downloader: inputs that lie in stored objects
 //!                 ⇅                                       ⇅
-//!               worker    ⇄  sandbox  ⇄  sandbox workers  network
+//!               worker    ⇄  sandbox  ⇄  sandbox workers  network        meter ◄─ coordinator, worker
 //!
 //!   plugins, native actors ⇄ network, guests' threads, desk (node store, objects, control API)
 //! ```
@@ -34,9 +34,12 @@ mod delivery;
 mod reads;
 mod routes;
 
-use crate::node::{
-    extensions::{DeskIn, Extensions, Mounted, Native, NativeError},
-    hub::HubIn,
+use crate::{
+    drivers::jobs::meter::Metered,
+    node::{
+        extensions::{DeskIn, Extensions, Mounted, Native, NativeError},
+        hub::HubIn,
+    },
 };
 use pangea_ces::{Ces, api as ces};
 use pangea_chunks::{ChunkStore, api as chunks};
@@ -132,6 +135,8 @@ pub struct Drivers {
     pub sandbox: Port<pangea_sandbox::work::Work>,
     /// Inputs and results of computations; takes what the coordinator emits for them.
     pub jobs: Port<coordinator::Out>,
+    /// What was computed for whom.
+    pub meter: Port<Metered>,
     /// Jobs and answers for the control API.
     pub hub: Port<HubIn>,
     /// Threads that call plugins.

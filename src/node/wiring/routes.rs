@@ -3,9 +3,12 @@
 use super::{
     FOR_COORDINATOR, FOR_UPLOADS, Routes, TAG_BITS, TO_COORDINATOR, TO_DOWNLOADS, TO_UPLOADS, delivery::counted,
 };
-use crate::node::{
-    extensions::{self, DeskIn},
-    hub::HubIn,
+use crate::{
+    drivers::jobs::meter::Metered,
+    node::{
+        extensions::{self, DeskIn},
+        hub::HubIn,
+    },
 };
 use pangea_ces::api as ces;
 use pangea_chunks::api as chunks;
@@ -152,6 +155,7 @@ impl Routes {
                 self.peers(peers::In::Candidates { request, count, bytes: 0, exclude });
             }
             Out::Report { peer, report } => self.peers(peers::In::Report { peer, report }),
+            Out::Metered { peer, work } => counted("meter", self.drivers.meter.send(Metered::By(peer, work))),
             Out::Trace { .. } | Out::Log { .. } | Out::News { news: News::Progress(_) | News::Queued { .. }, .. } => {
                 counted("jobs", self.drivers.jobs.send(out));
             }
@@ -207,6 +211,9 @@ impl Routes {
             worker::Out::Run(run) => self.sandbox(sandbox::In::Run(run)),
             worker::Out::Cancel { task } => self.sandbox(sandbox::In::Cancel { task }),
             worker::Out::Report { peer, report } => self.peers(peers::In::Report { peer, report }),
+            worker::Out::Metered { peer, work } => {
+                counted("meter", self.drivers.meter.send(Metered::For(peer, work)));
+            }
         }
     }
 

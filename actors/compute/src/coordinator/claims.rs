@@ -1,7 +1,7 @@
 //! What hosts sign for, which of it is audited, and what is true.
 
 use super::{Env, host::State, job::Job, task::Vote};
-use crate::api::{Happened, Report, Saved, coordinator::Out};
+use crate::api::{Happened, Report, Saved, Work, coordinator::Out};
 use bytes::Bytes;
 use pangea_protocols::{
     Hash, PeerId,
@@ -88,7 +88,7 @@ impl Job {
     fn on_claim(&mut self, peer: PeerId, claim: &Claim, env: &mut Env<'_, '_>) {
         let (place, now) = (claim.place, env.cx.now());
         let needed = self.needed(peer, claim);
-        let vote = Vote { host: peer, receipt: claim.receipt, at: now };
+        let vote = Vote { host: peer, receipt: claim.receipt, at: now, metered: false };
         self.tasks.change(place, self.me, |task| {
             task.votes.push(vote);
             task.needed = task.needed.max(needed);
@@ -226,6 +226,7 @@ impl Job {
                 host.proven = host.proven.saturating_add(confirmed.into());
             }
         }
+        self.credit(place, bytes.len() as u64);
         let before = self.tasks.change(place, self.me, |task| {
             task.accepted = true;
             task.outputs.retain(|_, other| *other == bytes);
@@ -241,6 +242,19 @@ impl Job {
             return self.fail(ErrorKind::Quota, text);
         }
         env.cx.emit(Out::Save { job: self.id, saved: Saved::Output { place, bytes } });
+    }
+
+    /// Meters a task that is accepted, once for every host that vouches for it.
+    fn credit(&mut self, place: Place, output_bytes: u64) {
+        let (me, hosts) = (self.me, &mut self.hosts);
+        self.tasks.change(place, me, |task| {
+            for vote in task.votes.iter_mut().filter(|vote| vote.host != me && !vote.metered) {
+                vote.metered = true;
+                if let Some(host) = hosts.get_mut(&vote.host) {
+                    host.work.add(&Work::result(&vote.receipt, task.input_bytes, output_bytes));
+                }
+            }
+        });
     }
 
     /// None of it is expected any more.

@@ -54,10 +54,11 @@ impl Job {
         self.verdict.get_or_insert(News::Failed(error));
     }
 
-    /// Tells all who still work for it.
+    /// Tells all who still work for it, and the meter.
     pub fn close(&mut self, env: &mut Env<'_, '_>) {
         let reads: Vec<_> = self.feeding.keys().copied().collect();
         reads.into_iter().for_each(|read| self.forget_feeding(read, env));
+        self.meter(env);
         let busy = |host: &Host| matches!(host.state, State::Asked(_) | State::Working | State::Away(_));
         let peers: Vec<_> = self.hosts.iter().filter(|(_, host)| busy(host)).map(|(peer, _)| *peer).collect();
         for peer in peers {
@@ -87,7 +88,11 @@ impl Job {
                     self.return_to(after, env);
                 }
             }
-            Saved::Banned { host } => self.ban(host, env),
+            Saved::Banned { host } => {
+                self.ban(host, env);
+                // Metered in the life in which it was caught.
+                self.hosts.entry(host).and_modify(|host| host.work.wrong = 0);
+            }
         }
     }
 
@@ -131,7 +136,8 @@ impl Job {
             for claim in batch.claims.iter().filter(|claim| claim.place == place) {
                 let new = votes.iter().all(|vote| vote.host != batch.host);
                 if new && claim.receipt.output == Ok(hash) {
-                    votes.push(Vote { host: batch.host, receipt: claim.receipt, at: now });
+                    // Metered in the life in which it was accepted.
+                    votes.push(Vote { host: batch.host, receipt: claim.receipt, at: now, metered: true });
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! [`Host`]: a node that computes for a job, as the coordinator knows it.
 
+use crate::api::Work;
 use pangea_protocols::{
     receipt_job::Place,
     time::Time,
@@ -52,6 +53,8 @@ pub struct Host {
     window: usize,
     /// Tasks that waited there when it said that it is full.
     pub busy: Option<u32>,
+    /// What it has done, not yet told to the meter.
+    pub work: Work,
 }
 
 /// Weight of the newest task in [`Host::mean_s`] and [`Host::rate`].
@@ -82,6 +85,7 @@ impl Host {
             window: 0,
             rate: RATE,
             busy: None,
+            work: Work::NONE,
         }
     }
 

@@ -7,7 +7,7 @@ use super::{
     job::{Job, Lease},
 };
 use crate::{
-    api::{Candidate, Happened, Report, Saved, coordinator::Out},
+    api::{Candidate, Happened, Report, Saved, Work, coordinator::Out},
     parts,
 };
 use bytes::Bytes;
@@ -132,6 +132,7 @@ impl Job {
         self.take_leases(peer, false, env);
         env.report(peer, Report::Refused);
         let Some(host) = self.hosts.get_mut(&peer) else { return };
+        host.work.refused += u64::from(peer != self.me);
         match (host.state, reason) {
             (State::Banned, _) => {}
             // It has forgotten a job that it took: it was started again, or its lease ended.
@@ -245,6 +246,7 @@ impl Job {
             return;
         }
         host.state = State::Banned;
+        host.work.wrong += 1;
         env.trace(None, peer, Happened::Banned);
         self.tally.progress.banned += 1;
         env.report(peer, Report::BadProof);
@@ -252,6 +254,13 @@ impl Job {
         self.take_leases(peer, false, env);
         self.dismiss(peer, env);
         self.withdraw(peer, env);
+    }
+
+    /// Tells the meter what hosts have done.
+    pub fn meter(&mut self, env: &mut Env<'_, '_>) {
+        for (peer, host) in self.hosts.iter_mut().filter(|(_, host)| host.work != Work::NONE) {
+            env.cx.emit(Out::Metered { peer: *peer, work: std::mem::take(&mut host.work) });
+        }
     }
 
     fn dismiss(&mut self, peer: PeerId, env: &mut Env<'_, '_>) {

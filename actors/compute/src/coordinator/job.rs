@@ -229,6 +229,7 @@ impl Job {
         self.look_after_hosts(env);
         self.look_for_outputs(env);
         self.look_after_feeding(env);
+        self.meter(env);
     }
 
     /// Is its time over?

@@ -41,6 +41,7 @@ use crate::api::{
 };
 use bytes::Bytes;
 use cache::Cache;
+pub use claims::name;
 use ed25519_dalek::SigningKey;
 use job::Job;
 pub use limits::Limits;

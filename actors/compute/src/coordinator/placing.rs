@@ -126,6 +126,7 @@ impl Job {
         let id = env.numbers.fresh();
         let Some(Some(input)) = self.tasks.change(place, self.me, |task| {
             task.running.insert(peer, id);
+            task.input_bytes = given.len() as u64;
             task.input
         }) else {
             return false;

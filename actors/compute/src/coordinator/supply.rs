@@ -45,10 +45,11 @@ impl Given {
         }
     }
 
-    fn len(&self) -> usize {
+    /// Bytes that the guest sees.
+    pub fn len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
-            Self::Stored { input, .. } => input.len as usize,
+            Self::Stored { input, .. } => input.seen_bytes(),
         }
     }
 

@@ -21,6 +21,8 @@ pub struct Vote {
     pub receipt: Receipt,
     /// When it came.
     pub at: Time,
+    /// Its host has been credited for it.
+    pub metered: bool,
 }
 
 /// Why somebody is to run a task. In this order.
@@ -44,6 +46,8 @@ impl Need {
 pub struct Task {
     /// Hash of its input, once that was read.
     pub input: Option<Hash>,
+    /// Bytes of its input, once it was leased.
+    pub input_bytes: u64,
     /// At most one of each host.
     pub votes: Vec<Vote>,
     /// Equal votes that are asked for; 0 counts as 1.

@@ -58,6 +58,8 @@ pub struct Lease {
     pub place: Place,
     /// What its input is to hash to.
     pub input: Hash,
+    /// Bytes of its input, once it is done.
+    pub input_bytes: u64,
     /// How far it is.
     pub step: Step,
     /// What it logged, as it is sent.
@@ -69,7 +71,7 @@ pub struct Lease {
 impl Lease {
     /// At its beginning.
     pub fn new(place: Place, input: Hash, step: Step) -> Self {
-        Self { place, input, step, log: String::new(), stays: false }
+        Self { place, input, input_bytes: 0, step, log: String::new(), stays: false }
     }
 }
 
@@ -98,6 +100,16 @@ pub enum Kept {
     Bytes(Bytes),
     /// Where it is.
     Stored(Box<StoredInput>),
+}
+
+impl Kept {
+    /// Bytes that the guest sees.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Stored(input) => input.seen_bytes(),
+        }
+    }
 }
 
 impl Job {

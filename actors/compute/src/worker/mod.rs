@@ -25,7 +25,7 @@ mod tasks;
 
 use crate::{
     api::{
-        Report,
+        Report, Work,
         worker::{In, Out},
     },
     parts::Parts,
@@ -61,6 +61,8 @@ const TICK: Duration = Duration::from_millis(250);
 const DENIED_MAX: usize = 4096;
 /// A module that this node fails to install so often is not wanted any more: it may be what ends the sandbox.
 const INSTALLS_MAX: u8 = 3;
+/// Peers whose work is summed up between two ticks; beyond it, the meter is told at once.
+const METERED_MAX: usize = 64;
 /// A coordinator may send so many tasks beyond the slots: what it sends to check others does not wait for a slot.
 const SPARE_LEASES: usize = 2;
 
@@ -83,6 +85,8 @@ pub struct Worker {
     /// Inputs that are being read, for whose lease.
     reads: BTreeMap<JobId, (Key, u64, Reading)>,
     next_read: u64,
+    /// What this node has done for others, not yet told to the meter: of at most [`METERED_MAX`].
+    work: BTreeMap<PeerId, Work>,
     next_task: u64,
     next_passed: u64,
     next_tag: u64,
@@ -105,6 +109,7 @@ impl Worker {
             passed_on: BTreeMap::new(),
             reads: BTreeMap::new(),
             next_read: 0,
+            work: BTreeMap::new(),
             next_task: 0,
             next_passed: 0,
             next_tag: 0,
@@ -181,8 +186,26 @@ impl Worker {
     }
 
     fn refuse(&mut self, cx: &mut Cx<'_, Self>, (peer, job): Key, reason: Refusal) {
+        self.credit(cx, peer, &Work { refused: 1, ..Work::NONE });
         let waiting = u32::try_from(self.load()).unwrap_or(u32::MAX);
         self.tell(cx, peer, Compute::Refuse { job, reason, waiting }, Bytes::new());
+    }
+
+    /// Work for another node. It is told to the meter from time to time; at once if nothing else is to come.
+    fn credit(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, work: &Work) {
+        if peer == self.me {
+            return;
+        }
+        self.work.entry(peer).or_default().add(work);
+        if self.work.len() > METERED_MAX || self.jobs.is_empty() {
+            self.meter(cx);
+        }
+    }
+
+    fn meter(&mut self, cx: &mut Cx<'_, Self>) {
+        for (peer, work) in std::mem::take(&mut self.work) {
+            cx.emit(Out::Metered { peer, work });
+        }
     }
 
     fn on_module_part(&mut self, cx: &mut Cx<'_, Self>, key: Key, part: u16, parts: u16, bytes: Bytes) {
@@ -302,6 +325,9 @@ impl Worker {
         }
         self.take_back(cx);
         self.stop_reads(cx);
+        if self.jobs.is_empty() {
+            self.meter(cx);
+        }
     }
 
     fn on_received(&mut self, cx: &mut Cx<'_, Self>, peer: PeerId, message: Compute, body: Bytes) {
@@ -352,6 +378,7 @@ impl Worker {
             }
         }
         self.look_after_reads(cx);
+        self.meter(cx);
         self.ticking = false;
         self.tick_on(cx);
     }

@@ -96,8 +96,9 @@ impl Worker {
         let Some(of) = self.jobs.get_mut(&key) else { return };
         for (lease, (output, receipt)) in leases.into_iter().zip(results) {
             let Some(known) = of.leases.get_mut(&lease) else { continue };
-            if !matches!(known.step, Step::PassedOn(id, _) if id == job) {
-                continue;
+            match &known.step {
+                Step::PassedOn(id, input) if *id == job => known.input_bytes = input.len() as u64,
+                _ => continue,
             }
             known.step = Step::Done;
             if of.done.is_empty() {

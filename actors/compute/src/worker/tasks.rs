@@ -5,7 +5,10 @@ use super::{
     job::{Module, Step},
 };
 use crate::{
-    api::worker::{In, Out, Run},
+    api::{
+        Work,
+        worker::{In, Out, Run},
+    },
     parts::{Parts, parts_of},
 };
 use bytes::Bytes;
@@ -65,6 +68,9 @@ impl Worker {
         let Some((key, id)) = self.running.remove(&task) else { return };
         let Some(job) = self.jobs.get_mut(&key) else { return };
         let Some(lease) = job.leases.get_mut(&id) else { return };
+        if let Step::Running(_, input) = &lease.step {
+            lease.input_bytes = input.len() as u64;
+        }
         lease.step = Step::Done;
         // What was read is named by where it was read, not by its bytes, which the coordinator has not.
         let receipt = Receipt { input: lease.input, ..receipt };
@@ -173,8 +179,14 @@ impl Worker {
             job.signed = Some(now);
             let rest = job.done.split_off(job.done.len().min(BATCH_MAX));
             let done = std::mem::replace(&mut job.done, rest);
-            done.iter().for_each(|(lease, ..)| drop(job.leases.remove(lease)));
+            let mut work = Work::NONE;
+            for (lease, claim, output) in &done {
+                let input_bytes = job.leases.remove(lease).map_or(0, |lease| lease.input_bytes);
+                let output_bytes = output.as_ref().map_or(0, Bytes::len) as u64;
+                work.add(&Work::result(&claim.receipt, input_bytes, output_bytes));
+            }
             let batch = Batch::sign(&self.key, name, done.iter().map(|(_, claim, _)| *claim).collect());
+            self.credit(cx, peer, &work);
             self.tell(cx, peer, Compute::Commit { job: name, batch }, Bytes::new());
             for (claim, output) in done.into_iter().filter_map(|(_, claim, output)| Some((claim, output?))) {
                 for (part, parts, bytes) in parts_of(&output) {

@@ -283,7 +283,10 @@ impl<P: Cast> Node<P> {
             }
             coordinator::Out::News { job, news } => cx.emit(Out::News(job, news)),
             // The node submits what has not ended when it starts.
-            coordinator::Out::Began | coordinator::Out::Trace { .. } | coordinator::Out::Log { .. } => {}
+            coordinator::Out::Began
+            | coordinator::Out::Trace { .. }
+            | coordinator::Out::Log { .. }
+            | coordinator::Out::Metered { .. } => {}
         }
     }
 
@@ -339,6 +342,7 @@ impl<P: Cast> Node<P> {
                 self.queue.push_back(In::Coordinator(coordinator::In::Cancel { job }));
             }
             worker::Out::Report { peer, report } => self.note_report(cx, peer, report),
+            worker::Out::Metered { .. } => {}
         }
     }
 }
