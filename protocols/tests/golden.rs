@@ -15,7 +15,7 @@ use pangea_protocols::{
     ticket::{ReadKey, Ticket},
     wire::{
         Frame, Message,
-        compute::{self, Compute},
+        compute::{self, Compute, SmallTask},
         extension::Extension,
         fetch::{Fetch, Item, MissingReason},
         have::Have,
@@ -119,6 +119,15 @@ fn compute() -> Vec<(&'static str, Compute, &'static [u8])> {
         ("Log", Compute::Log { job, place }, b"2 hello\n"),
         ("AssignStored", Compute::AssignStored { job, lease: 7, place, input: Box::new(stored_input()) }, b""),
         ("Read", Compute::Read { job, place, own_bytes: 1 << 20, took_ms: 40 }, b""),
+        (
+            "AssignSmall",
+            Compute::AssignSmall {
+                job,
+                tasks: [(7, 1), (8, 0)].map(|(lease, bytes)| SmallTask { lease, place, input, bytes }).into(),
+            },
+            &[1],
+        ),
+        ("OutputSmall", Compute::OutputSmall { job, outputs: vec![(place, 3), (place, 3)] }, b"onetwo"),
     ]
 }
 

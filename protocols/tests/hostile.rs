@@ -16,7 +16,9 @@ use pangea_protocols::{
     ticket::{HINTS_MAX, Ticket},
     wire::{
         BODY_BYTES_MAX, Frame, Message, PRELUDE_BYTES, Prelude, WireError,
-        compute::{Compute, DATA_PARTS_MAX, LEASES_MAX, MODULE_PARTS_MAX, PART_BYTES},
+        compute::{
+            Compute, DATA_PARTS_MAX, LEASES_MAX, MODULE_PARTS_MAX, PART_BYTES, SMALL_BYTES, SmallTask, TASKS_MAX,
+        },
         extension::{Extension, Name, PAYLOAD_BYTES_MAX},
         have::{Have, SHARDS_MAX},
         store::{ShardKind, Store},
@@ -225,6 +227,10 @@ fn compute_messages_with_too_much_in_them_are_neither_sent_nor_accepted() {
     let read = |input: StoredInput| Compute::AssignStored { job, lease: 1, place, input: Box::new(input) };
     let last = FRAMES_MAX as u32;
     let address: Address = "/ip4/192.0.2.1/udp/4411/quic-v1".parse().unwrap();
+    let small = |count, bytes| {
+        let task = SmallTask { lease: 1, place, input, bytes };
+        Compute::AssignSmall { job, tasks: vec![task; count] }
+    };
     let table = [
         (true, read(stored(last, last * frame))),
         (true, read(stored(last, (last - 1) * frame + 1))),
@@ -244,6 +250,12 @@ fn compute_messages_with_too_much_in_them_are_neither_sent_nor_accepted() {
         (true, Compute::Assign { job, lease: 1, place, input, part: 15, parts: DATA_PARTS_MAX }),
         (false, Compute::Assign { job, lease: 1, place, input, part: 16, parts: DATA_PARTS_MAX }),
         (false, Compute::Output { job, place, part: 0, parts: u16::MAX }),
+        (true, small(TASKS_MAX, SMALL_BYTES as u32)),
+        (false, small(TASKS_MAX + 1, 0)),
+        (false, small(1, SMALL_BYTES as u32 + 1)),
+        (true, Compute::OutputSmall { job, outputs: vec![(place, SMALL_BYTES as u32); TASKS_MAX] }),
+        (false, Compute::OutputSmall { job, outputs: vec![(place, 0); TASKS_MAX + 1] }),
+        (false, Compute::OutputSmall { job, outputs: vec![(place, u32::MAX)] }),
         (true, Compute::Alive { job, leases: vec![0; LEASES_MAX] }),
         (false, Compute::Alive { job, leases: vec![0; LEASES_MAX + 1] }),
         (false, Compute::Cancel { job, leases: vec![0; LEASES_MAX + 1] }),

@@ -9,6 +9,18 @@ pub fn parts_of(bytes: &Bytes) -> impl Iterator<Item = (u16, u16, Bytes)> + use<
     (0..count).map(move |part| (part, count, slice(&bytes, part)))
 }
 
+/// What lies one behind the other in a body, by lengths. None unless that is all of it. Copies, so that a small one that is
+/// kept for long does not keep the others.
+pub fn apart(body: &[u8], lengths: impl Iterator<Item = u32>) -> Option<Vec<Bytes>> {
+    let (mut rest, mut apart) = (body, Vec::new());
+    for length in lengths {
+        let (one, others) = rest.split_at_checked(length as usize)?;
+        apart.push(Bytes::copy_from_slice(one));
+        rest = others;
+    }
+    rest.is_empty().then_some(apart)
+}
+
 /// How many parts so many bytes have.
 pub fn count(length: usize) -> u16 {
     u16::try_from(length.div_ceil(PART_BYTES).max(1)).unwrap_or(u16::MAX)
@@ -75,6 +87,13 @@ mod tests {
             let found = shuffled.map(|at| cut[at].clone()).find_map(|(part, count, bytes)| parts.add(part, count, bytes));
             prop_assert_eq!(found, Some(whole));
         }
+    }
+
+    #[test]
+    fn a_body_is_taken_apart_only_if_the_lengths_are_all_of_it() {
+        let whole = |lengths: &[u32]| apart(b"onetwo", lengths.iter().copied());
+        assert_eq!(whole(&[3, 0, 3]), Some(vec!["one".into(), Bytes::new(), "two".into()]));
+        assert_eq!((whole(&[3, 2]), whole(&[3, 4]), whole(&[7]), whole(&[])), (None, None, None, None));
     }
 
     #[test]

@@ -119,6 +119,9 @@ impl World {
                         self.hear(peer, Compute::Accept { job, slots: 4 }, b"");
                     }
                     Compute::Assign { place, input, .. } => self.assigned.push((peer, place, input)),
+                    Compute::AssignSmall { tasks, .. } => {
+                        self.assigned.extend(tasks.iter().map(|task| (peer, task.place, task.input)));
+                    }
                     Compute::AssignStored { lease, place, input, .. } => {
                         self.assigned.push((peer, place, input.hash()));
                         self.leases.push((peer, place, lease));

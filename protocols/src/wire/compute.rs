@@ -7,11 +7,13 @@
 //!    │ ◀─────────────────── ModuleGet {part} │ unless it has the module
 //!    │ ModulePart {part} + body ──────────────▶ │ verified by its BLAKE3
 //!    │ Assign {lease, place, part} + body ────▶ │ run when all parts are there
+//!    │ AssignSmall {tasks} + body ────────────▶ │ several with small inputs
 //!    │ AssignStored {lease, place, input} ────▶ │ run when it has read the frames of the object itself
 //!    │ ◀─────────────────── Alive {leases} │ every few seconds
 //!    │ Renew {lease} ─────────────────────────▶ │ without it, the worker forgets the job
 //!    │ ◀──────────────────── Commit {batch} │ one signature over the claims of several tasks
 //!    │ ◀────── Output {place, part} + body │
+//!    │ ◀────── OutputSmall {outputs} + body │ several small ones
 //!    │ ◀────────────── Log {place} + body │ if it logged something
 //!    │ ◀────────────────────── Read {place} │ if it has read the input itself
 //!    │ Cancel {leases} ───────────────────────▶ │ these are wanted no longer, or nothing of the job is
@@ -63,6 +65,25 @@ pub enum Compute {
     /// The input of a task was read by the worker itself: so many of its bytes came from the worker's own disk, and it
     /// took so long. Nobody vouches for it.
     Read { job: Hash, place: Place, own_bytes: u32, took_ms: u32 },
+    /// Run these tasks (at most [`TASKS_MAX`]). Their inputs, each of at most [`SMALL_BYTES`], are the body, one behind the
+    /// other.
+    AssignSmall { job: Hash, tasks: Vec<SmallTask> },
+    /// The outputs of committed tasks (at most [`TASKS_MAX`]) are the body, one behind the other: of which task, and how
+    /// many bytes, at most [`SMALL_BYTES`].
+    OutputSmall { job: Hash, outputs: Vec<(Place, u32)> },
+}
+
+/// A task of [`Compute::AssignSmall`]; the fields are those of [`Compute::Assign`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SmallTask {
+    /// Chosen by the coordinator.
+    pub lease: u64,
+    /// Which one.
+    pub place: Place,
+    /// Hash of its input.
+    pub input: Hash,
+    /// Length of its input.
+    pub bytes: u32,
 }
 
 /// Bytes of every part but the last, which may be shorter. A part of nothing is one empty part.
@@ -75,6 +96,8 @@ pub const DATA_PARTS_MAX: u16 = 16;
 pub const LEASES_MAX: usize = 1024;
 /// Tasks with inputs of at most so many bytes may wait at a worker, beyond its slots …
 pub const SMALL_BYTES: usize = 64 << 10;
+/// … so many in one message …
+pub const TASKS_MAX: usize = 128;
 /// … so many for each slot …
 pub const QUEUE_PER_SLOT: usize = 32;
 /// … and so many in all.
@@ -138,7 +161,9 @@ impl Compute {
             | Self::Cancel { job, .. }
             | Self::Log { job, .. }
             | Self::AssignStored { job, .. }
-            | Self::Read { job, .. } => *job,
+            | Self::Read { job, .. }
+            | Self::AssignSmall { job, .. }
+            | Self::OutputSmall { job, .. } => *job,
         }
     }
 
@@ -150,6 +175,7 @@ impl Compute {
                 | Self::ModulePart { .. }
                 | Self::Assign { .. }
                 | Self::AssignStored { .. }
+                | Self::AssignSmall { .. }
                 | Self::Renew { .. }
                 | Self::Cancel { .. }
         )
@@ -167,6 +193,8 @@ impl Compute {
             Self::Alive { leases, .. } | Self::Cancel { leases, .. } => leases.len() <= LEASES_MAX,
             Self::Commit { batch, .. } => batch.fits(),
             Self::AssignStored { input, .. } => input.fits(),
+            Self::AssignSmall { tasks, .. } => are_small(tasks.iter().map(|task| task.bytes)),
+            Self::OutputSmall { outputs, .. } => are_small(outputs.iter().map(|(_, bytes)| *bytes)),
             Self::Accept { .. }
             | Self::Refuse { .. }
             | Self::Renew { .. }
@@ -175,4 +203,8 @@ impl Compute {
             | Self::Read { .. } => true,
         }
     }
+}
+
+fn are_small(lengths: impl ExactSizeIterator<Item = u32> + Clone) -> bool {
+    lengths.len() <= TASKS_MAX && lengths.clone().all(|bytes| bytes as usize <= SMALL_BYTES)
 }

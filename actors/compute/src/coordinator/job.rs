@@ -3,9 +3,9 @@
 
 use super::{Env, host::Host, supply::Supply, tally::Tally, task::Tasks};
 use crate::{
-    api::{Candidate, News, Saved, Spec, coordinator::Out},
+    api::{Candidate, News, Report, Saved, Spec, coordinator::Out},
     envelope,
-    parts::Parts,
+    parts::{self, Parts},
     reading::Reading,
 };
 use bytes::Bytes;
@@ -277,6 +277,14 @@ impl Job {
             Compute::Alive { leases, .. } => self.on_alive(peer, &leases, env),
             Compute::Commit { batch, .. } => self.on_commit(peer, batch, env),
             Compute::Output { place, part, parts, .. } => self.on_output(peer, place, (part, parts), body, env),
+            Compute::OutputSmall { outputs, .. } => {
+                let Some(apart) = parts::apart(&body, outputs.iter().map(|(_, bytes)| *bytes)) else {
+                    return env.report(peer, Report::Violation);
+                };
+                for ((place, _), bytes) in outputs.into_iter().zip(apart) {
+                    self.on_output(peer, place, (0, 1), bytes, env);
+                }
+            }
             Compute::Failed { lease, reason, .. } => self.on_failed(peer, lease, reason, env),
             Compute::Log { place, .. } => self.on_log(peer, place, &body, env),
             Compute::Read { place, own_bytes, took_ms, .. } => self.on_read(peer, place, own_bytes, took_ms),

@@ -35,11 +35,14 @@ mod supply;
 mod tally;
 mod task;
 
-use crate::api::{
-    Happened, News, Report, Saved, Spec, Trace,
-    coordinator::{In, Out},
+use crate::{
+    api::{
+        Happened, News, Report, Saved, Spec, Trace,
+        coordinator::{In, Out},
+    },
+    parts::parts_of,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cache::Cache;
 pub use claims::name;
 use ed25519_dalek::SigningKey;
@@ -53,7 +56,7 @@ use pangea_protocols::{
     receipt_job::Place,
     wire::{
         Frame, Message,
-        compute::{Compute, MODULE_PARTS_MAX, PART_BYTES},
+        compute::{Compute, MODULE_PARTS_MAX, PART_BYTES, SMALL_BYTES, SmallTask, TASKS_MAX},
     },
 };
 use std::{cmp::Reverse, collections::BTreeMap};
@@ -103,10 +106,53 @@ struct Env<'a, 'b> {
     cache: &'a mut Cache,
     numbers: &'a mut Numbers,
     traces: Vec<Trace>,
+    /// Tasks with small inputs that are to be sent together.
+    small: BTreeMap<PeerId, Small>,
+}
+
+/// See [`Compute::AssignSmall`].
+#[derive(Default)]
+struct Small {
+    job: Hash,
+    tasks: Vec<SmallTask>,
+    body: BytesMut,
 }
 
 impl Env<'_, '_> {
     fn send(&mut self, peer: PeerId, message: Compute, body: Bytes) {
+        // What is said later is about them, too.
+        self.send_small(peer);
+        self.send_now(peer, message, body);
+    }
+
+    /// Sends the input of a task, with others if it is small.
+    fn assign(&mut self, peer: PeerId, job: Hash, (lease, place, input): (u64, Place, Hash), bytes: &Bytes) {
+        if bytes.len() > SMALL_BYTES {
+            for (part, parts, body) in parts_of(bytes) {
+                self.send(peer, Compute::Assign { job, lease, place, input, part, parts }, body);
+            }
+            return;
+        }
+        let full = |small: &Small| small.tasks.len() >= TASKS_MAX || small.body.len() + bytes.len() > PART_BYTES;
+        if self.small.get(&peer).is_some_and(full) {
+            self.send_small(peer);
+        }
+        let small = self.small.entry(peer).or_default();
+        small.job = job;
+        small.tasks.push(SmallTask { lease, place, input, bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX) });
+        small.body.extend_from_slice(bytes);
+    }
+
+    fn send_small(&mut self, peer: PeerId) {
+        let Some(Small { job, tasks, body }) = self.small.remove(&peer) else { return };
+        let message = match tasks[..] {
+            [SmallTask { lease, place, input, .. }] => Compute::Assign { job, lease, place, input, part: 0, parts: 1 },
+            _ => Compute::AssignSmall { job, tasks },
+        };
+        self.send_now(peer, message, body.freeze());
+    }
+
+    fn send_now(&mut self, peer: PeerId, message: Compute, body: Bytes) {
         let class = if body.is_empty() { Class::Control } else { Class::Bulk };
         let frame = Frame { message: Message::Compute(message), body };
         let tag = self.numbers.fresh();
@@ -159,9 +205,13 @@ impl Coordinator {
             cache: &mut self.cache,
             numbers: &mut self.numbers,
             traces: Vec::new(),
+            small: BTreeMap::new(),
         };
         handle(job, &mut env);
         job.drive(&mut env);
+        while let Some(peer) = env.small.keys().next().copied() {
+            env.send_small(peer);
+        }
         if !env.traces.is_empty() {
             env.cx.emit(Out::Trace { job: id, traces: std::mem::take(&mut env.traces) });
         }

@@ -9,7 +9,7 @@ use super::{
     supply::Given,
     task::Need,
 };
-use crate::{api::Happened, parts::parts_of};
+use crate::api::Happened;
 use bytes::Bytes;
 use pangea_protocols::{
     PeerId,
@@ -147,11 +147,7 @@ impl Job {
         env.trace(Some(place), peer, Happened::Leased);
         let job = self.name;
         match given {
-            Given::Bytes(bytes) => {
-                for (part, parts, body) in parts_of(&bytes) {
-                    env.send(peer, Compute::Assign { job, lease: id, place, input, part, parts }, body);
-                }
-            }
+            Given::Bytes(bytes) => env.assign(peer, job, (id, place, input), &bytes),
             Given::Stored { input, .. } => {
                 env.send(peer, Compute::AssignStored { job, lease: id, place, input }, Bytes::new());
             }

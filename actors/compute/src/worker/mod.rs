@@ -28,7 +28,7 @@ use crate::{
         Report, Work,
         worker::{In, Out},
     },
-    parts::Parts,
+    parts::{self, Parts},
     reading::Reading,
 };
 use bytes::Bytes;
@@ -45,7 +45,7 @@ use pangea_protocols::{
     time::Time,
     wire::{
         Frame, Message,
-        compute::{Compute, Failure, QUEUE_MAX, QUEUE_PER_SLOT, Refusal, SMALL_BYTES},
+        compute::{Compute, Failure, QUEUE_MAX, QUEUE_PER_SLOT, Refusal, SMALL_BYTES, SmallTask},
     },
 };
 pub use passing::is_passed_on;
@@ -340,6 +340,14 @@ impl Worker {
             Compute::ModulePart { part, parts, .. } => self.on_module_part(cx, key, part, parts, body),
             Compute::Assign { lease, place, input, part, parts, .. } => {
                 self.on_assign(cx, key, Assign { lease, place, input, part, parts }, body);
+            }
+            Compute::AssignSmall { tasks, .. } => {
+                let Some(inputs) = parts::apart(&body, tasks.iter().map(|task| task.bytes)) else {
+                    return cx.emit(Out::Report { peer, report: Report::Violation });
+                };
+                for (SmallTask { lease, place, input, .. }, bytes) in tasks.into_iter().zip(inputs) {
+                    self.on_assign(cx, key, Assign { lease, place, input, part: 0, parts: 1 }, bytes);
+                }
             }
             Compute::AssignStored { lease, place, input, .. } => self.on_assign_stored(cx, key, lease, place, input),
             Compute::Renew { lease_secs, .. } => {

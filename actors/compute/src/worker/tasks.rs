@@ -11,13 +11,13 @@ use crate::{
     },
     parts::{Parts, parts_of},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use pangea_kernel::Cx;
 use pangea_protocols::{
-    receipt_job::{BATCH_MAX, Batch, Claim},
+    receipt_job::{BATCH_MAX, Batch, Claim, Place},
     task::{Capabilities, Capability, Ending, Input, Line, Outcome, Receipt, Refusal, TaskId},
     time::Time,
-    wire::compute::{Compute, Failure},
+    wire::compute::{Compute, Failure, PART_BYTES, SMALL_BYTES, TASKS_MAX},
 };
 use std::cmp::Reverse;
 
@@ -161,6 +161,34 @@ impl Worker {
         }
     }
 
+    fn send_output(&mut self, cx: &mut Cx<'_, Self>, (peer, job): Key, place: Place, output: &Bytes) {
+        for (part, parts, bytes) in parts_of(output) {
+            self.tell(cx, peer, Compute::Output { job, place, part, parts }, bytes);
+        }
+    }
+
+    /// Outputs that go together.
+    fn send_small(&mut self, cx: &mut Cx<'_, Self>, key: Key, mut small: Vec<(Place, Bytes)>) {
+        if let [(place, output)] = &small[..] {
+            return self.send_output(cx, key, *place, output);
+        }
+        let (peer, job) = key;
+        while !small.is_empty() {
+            let (mut outputs, mut body) = (Vec::new(), BytesMut::new());
+            let mut fits = |(place, output): &(Place, Bytes)| {
+                let fits = outputs.len() < TASKS_MAX && body.len() + output.len() <= PART_BYTES;
+                if fits {
+                    outputs.push((*place, u32::try_from(output.len()).unwrap_or(u32::MAX)));
+                    body.extend_from_slice(output);
+                }
+                fits
+            };
+            let rest = small.iter().position(|output| !fits(output)).unwrap_or(small.len());
+            small.drain(..rest);
+            self.tell(cx, peer, Compute::OutputSmall { job, outputs }, body.freeze());
+        }
+    }
+
     /// Signs for what is done, and sends the outputs after it.
     pub(super) fn commit_due(&mut self, cx: &mut Cx<'_, Self>) {
         let now = cx.now();
@@ -188,11 +216,11 @@ impl Worker {
             let batch = Batch::sign(&self.key, name, done.iter().map(|(_, claim, _)| *claim).collect());
             self.credit(cx, peer, &work);
             self.tell(cx, peer, Compute::Commit { job: name, batch }, Bytes::new());
-            for (claim, output) in done.into_iter().filter_map(|(_, claim, output)| Some((claim, output?))) {
-                for (part, parts, bytes) in parts_of(&output) {
-                    let place = claim.place;
-                    self.tell(cx, peer, Compute::Output { job: name, place, part, parts }, bytes);
-                }
+            let outputs = done.into_iter().filter_map(|(_, claim, output)| Some((claim.place, output?)));
+            let (small, large): (Vec<_>, Vec<_>) = outputs.partition(|(_, output)| output.len() <= SMALL_BYTES);
+            self.send_small(cx, key, small);
+            for (place, output) in large {
+                self.send_output(cx, key, place, &output);
             }
         }
     }
