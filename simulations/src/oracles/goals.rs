@@ -15,6 +15,8 @@
 //! | `died-with-unsynced-writes` | a crash hit a disk in the middle of a write |
 //! | `quarantined` | a peer was blamed |
 //! | `cancelled` | a user gave up |
+//! | `installed`, `replaced`, `upgrade-refused` | a plugin was installed, or replaced by a version, or by one not |
+//! | `told`, `recalled` | a plugin has acknowledged something, or known all that it must |
 //! | `computed` | a computation was done |
 //! | `audited` | a result was confirmed by a second node |
 //! | `resumed` | a computation went on where an earlier life of its node had left it |

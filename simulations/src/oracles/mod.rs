@@ -13,6 +13,7 @@
 //! | `blame` | nobody is quarantined or banned without cause | [`blame`] |
 //! | `panics` | no actor panics | [`panics`] |
 //! | `progress` | what is shown as done never shrinks, and is whole when a job is done | [`progress`] |
+//! | `plugins` | a plugin knows what it has acknowledged, everywhere in the end, and bad versions of it are refused | [`crate::run`] |
 //! | `computed` | the results of a computation are right, and its receipt verifies | [`crate::run`] |
 //! | `removed` | what all holders have said they forgot is gone from their disks | [`ledger`], [`crate::run`] |
 //! | `converged` | after the calm the living nodes are one connected network | [`converged`] |

@@ -1,11 +1,14 @@
 //! What users ask for, and what became of it. Plays the part that the hub plays in production: names jobs, hears of
 //! their ends, tells the actors to let go of what has failed.
 
-use super::{computing, content};
+use super::{
+    computing, content,
+    plugins::{self, Plugins, Verdict},
+};
 use crate::{
     observer::{Findings, Observer, Sight, Watch, Who},
     oracles::ledger::Ledger,
-    plan::{Do, Operation, Plan},
+    plan::{Do, Operation, Plan, Version},
     record::{NodeId, What},
     scenario::explain::doing,
     tier::{self, Ask, Tier},
@@ -14,6 +17,7 @@ use pangea::node::hub::HubIn;
 use pangea_ces::api::Selection;
 use pangea_compute::api::{News, coordinator};
 use pangea_kernel::Seed;
+use pangea_plugins::api::{self, Reply};
 use pangea_protocols::{
     JobId,
     job::{ErrorKind, JobEvent, Outcome, Stored},
@@ -54,7 +58,7 @@ pub enum End {
 pub struct Ended {
     pub id: u32,
     pub node: NodeId,
-    /// put, get, remove, cancel or compute.
+    /// put, get, remove, cancel, compute, install, tell or recall.
     pub kind: String,
     pub at_ms: u64,
     pub took_ms: u64,
@@ -84,6 +88,7 @@ pub struct Operations {
     due: BTreeSet<u32>,
     /// About objects that are removed: these may fail.
     excused: BTreeSet<u32>,
+    plugins: Plugins,
 }
 
 impl Operations {
@@ -101,6 +106,7 @@ impl Operations {
             ended: Vec::new(),
             due: BTreeSet::new(),
             excused: BTreeSet::new(),
+            plugins: Plugins::default(),
         }
     }
 
@@ -127,6 +133,11 @@ impl Operations {
     /// What all holders have said they forgot.
     pub fn fully_removed(&self) -> impl Iterator<Item = u32> {
         self.fully_removed.iter().copied()
+    }
+
+    /// What plugins have acknowledged.
+    pub fn plugins(&self) -> &Plugins {
+        &self.plugins
     }
 
     /// All that have ended.
@@ -158,6 +169,18 @@ impl Operations {
                 .jobs(operation.node)
                 .is_some_and(|jobs| jobs.submit(&actors.coordinator, job(operation.id), spec, chunks));
             if !submitted {
+                self.end(operation.id, End::Failed, "the node is overloaded", observer);
+            }
+            return;
+        }
+        let upgrades = matches!(operation.what, Do::Install { version, .. } if version != Version::First);
+        if (upgrades || matches!(operation.what, Do::Tell | Do::Recall { .. })) && !self.plugins.runs_on(operation.node)
+        {
+            return self.end(operation.id, End::Skipped, "the plugin is not there", observer);
+        }
+        if let Some(bytes) = Plugins::question(operation.id, &operation.what) {
+            let ask = api::In::Ask { request: job(operation.id).0, name: plugins::name(), bytes };
+            if actors.extensions.plugins.send(ask).is_err() {
                 self.end(operation.id, End::Failed, "the node is overloaded", observer);
             }
             return;
@@ -202,9 +225,12 @@ impl Operations {
                 let redundancy = code.map_or(Redundancy::Auto, |[k, m]| Redundancy::Fixed { k, m });
                 Some(Ask::Put { path, redundancy, profile: *profile, lease: Duration::from_secs(*lease_s) })
             }
-            Do::Get { of, range } => {
+            Do::Get { of, .. } | Do::Install { of, .. } => {
                 let stored = self.stored.get(of)?;
-                let only = range.map_or(Selection::All, |[offset, len]| Selection::Range { offset, len: Some(len) });
+                let only = match operation.what {
+                    Do::Get { range: Some([offset, len]), .. } => Selection::Range { offset, len: Some(len) },
+                    _ => Selection::All,
+                };
                 // Every other ticket was made by somebody who knows no addresses.
                 let hints = if operation.id.is_multiple_of(2) { HINTS } else { 0 };
                 let address = |peer| Some((peer, tier.address(self.ledger.node(peer)?)));
@@ -218,7 +244,7 @@ impl Operations {
                 })
             }
             Do::Remove { of } => Some(Ask::Remove { cid: self.stored.get(of)?.cid, hints: Vec::new() }),
-            Do::Cancel { .. } | Do::Compute { .. } => None,
+            Do::Cancel { .. } | Do::Compute { .. } | Do::Tell | Do::Recall { .. } => None,
         }
     }
 
@@ -248,6 +274,7 @@ impl Operations {
                 Heard::Hub(HubIn::Restarted { actor }) => self.on_restarted(node, actor, observer),
                 Heard::Hub(_) => {}
                 Heard::News(id, news) => self.on_news(node, id, news, observer),
+                Heard::Reply(request, reply) => self.on_reply(node, number(JobId(request)), &reply, observer),
             }
         }
     }
@@ -268,6 +295,38 @@ impl Operations {
                 self.end(id, if given_up { End::Cancelled } else { End::Failed }, &error.message, observer);
             }
             News::Queued { .. } | News::Progress(_) => {}
+        }
+    }
+
+    fn on_reply(&mut self, node: NodeId, id: u32, reply: &Reply, observer: &Observer) {
+        let Some(running) = self.running.get(&id).filter(|running| running.operation.node == node) else { return };
+        match self.plugins.on_reply(id, node, &running.operation.what, reply) {
+            Verdict::Good(goal) => {
+                goal.into_iter().for_each(|goal| observer.goal(goal));
+                self.end(id, End::Ok, "", observer);
+            }
+            Verdict::Failed(reason) => self.end(id, End::Failed, &reason, observer),
+            Verdict::Wrong(text) => {
+                observer.violation("plugins", text);
+                self.end(id, End::Ok, "", observer);
+            }
+        }
+    }
+
+    /// What an installation has read is installed.
+    fn install(&mut self, id: u32, observer: &Observer, tier: &dyn Tier) {
+        let Some(Operation { node, what: Do::Install { version, .. }, .. }) =
+            self.running.get(&id).map(|running| running.operation.clone())
+        else {
+            return;
+        };
+        let (module, actors) = (tier.read(node, &result(id)), tier.actors(node));
+        let (Some(module), Some(actors)) = (module, actors) else {
+            return self.end(id, End::Failed, "what was read is not there", observer);
+        };
+        let install = api::In::Install { request: job(id).0, package: plugins::package(version, module) };
+        if actors.extensions.plugins.send(install).is_err() {
+            self.end(id, End::Failed, "the node is overloaded", observer);
         }
     }
 
@@ -298,6 +357,9 @@ impl Operations {
             }
             Outcome::Got { .. } => {
                 observer.goal("read");
+                if self.running.get(&id).is_some_and(|running| matches!(running.operation.what, Do::Install { .. })) {
+                    return self.install(id, observer, tier);
+                }
                 if let Some(wrong) = self.compare(id, tier) {
                     observer.violation("bytes", wrong);
                 }
@@ -387,7 +449,11 @@ impl Operations {
             && !self.plan.without.iter().any(|name| name == "fault-free");
         let unharmed = unharmed && !self.excused.contains(&id);
         if end == End::Failed && (unharmed || self.due.contains(&id)) {
-            let oracle = if self.due.contains(&id) { "recoverable" } else { "fault-free" };
+            let oracle = match operation.what {
+                Do::Recall { all: true } => "plugins",
+                _ if self.due.contains(&id) => "recoverable",
+                _ => "fault-free",
+            };
             let what = doing(id, &operation.what);
             observer.violation(oracle, format!("{what} at node {} failed: {text}", operation.node));
         }
@@ -429,6 +495,9 @@ fn kind(what: &Do) -> &'static str {
         Do::Remove { .. } => "remove",
         Do::Cancel { .. } => "cancel",
         Do::Compute { .. } => "compute",
+        Do::Install { .. } => "install",
+        Do::Tell => "tell",
+        Do::Recall { .. } => "recall",
     }
 }
 
@@ -448,6 +517,7 @@ fn result(id: u32) -> PathBuf {
 enum Heard {
     Hub(HubIn),
     News(JobId, News),
+    Reply(u64, Reply),
 }
 
 struct Listener(Arc<Mutex<Vec<(NodeId, Heard)>>>);
@@ -463,6 +533,7 @@ impl Watch for Listener {
             Sight::Jobs(coordinator::Out::News { job, news: news @ (News::Done { .. } | News::Failed(_)) }) => {
                 Heard::News(*job, news.clone())
             }
+            Sight::Plugins(api::Out::Reply { request, reply }) => Heard::Reply(*request, reply.clone()),
             _ => return,
         };
         if let Some(node) = node {

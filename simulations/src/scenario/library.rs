@@ -44,6 +44,7 @@ pub const LIBRARY: &[(&str, &str)] = library![
     "computing",
     "cheaters",
     "rare-cheaters",
+    "plugins",
 ];
 
 /// The text of the scenario `name`.
