@@ -13,8 +13,8 @@
 //! | `blame` | nobody is quarantined or banned without cause | [`blame`] |
 //! | `panics` | no actor panics | [`panics`] |
 //! | `progress` | what is shown as done never shrinks, and is whole when a job is done | [`progress`] |
-//! | `plugins` | a plugin knows what it has acknowledged, everywhere in the end, and bad versions of it are refused | [`crate::run`] |
 //! | `computed` | the results of a computation are right, and its receipt verifies | [`crate::run`] |
+//! | `plugins` | a plugin knows what it has acknowledged, after the calm on every node that has it; versions that must be refused are, and lose nothing | [`crate::run`] |
 //! | `removed` | what all holders have said they forgot is gone from their disks | [`ledger`], [`crate::run`] |
 //! | `converged` | after the calm the living nodes are one connected network | [`converged`] |
 //! | `wire` | every frame can be written, within its limits, and reads back as it was | [`wire`] |
