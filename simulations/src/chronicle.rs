@@ -103,6 +103,7 @@ pub fn label(sight: Sight<'_>) -> String {
         Sight::Disk(command) => format!("disk {}", first_word(&format!("{command:?}"))),
         Sight::DiskSaid(event) => format!("disk said {}", first_word(&format!("{event:?}"))),
         Sight::Hub(message) => format!("hub {}", first_word(&format!("{message:?}"))),
+        Sight::Plugins(out) => format!("plugins {}", first_word(&format!("{out:?}"))),
         Sight::Jobs(out) => format!("jobs {}", first_word(&format!("{out:?}"))),
         Sight::Run(what) => format!("run {}", first_word(&format!("{what:?}"))),
     }

@@ -84,6 +84,7 @@ fn encoded(sight: Sight<'_>) -> Vec<u8> {
         Sight::Disk(command) => with(5, command),
         Sight::DiskSaid(event) => with(6, event),
         Sight::Hub(message) => [&[7][..], format!("{message:?}").as_bytes()].concat(),
+        Sight::Plugins(out) => [&[10][..], format!("{out:?}").as_bytes()].concat(),
         Sight::Jobs(out) => [&[9][..], format!("{out:?}").as_bytes()].concat(),
         Sight::Run(what) => [&[8][..], format!("{what:?}").as_bytes()].concat(),
     }

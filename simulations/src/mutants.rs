@@ -147,6 +147,23 @@ pub const MUTANTS: &[Mutant] = &[
         10,
     ),
     mutant("dead-session-kept", "peers", "a peer whose connection ended counts as connected", &["split-brain"], 3),
+    mutant(
+        "snapshot-not-restored",
+        "plugins",
+        "a plugin is started without its snapshot when its node starts",
+        &["plugins"],
+        10,
+    ),
+    mutant("snapshot-not-saved", "plugins", "a snapshot does not reach the disk", &["plugins"], 10),
+    mutant(
+        "schema-unchecked",
+        "plugins",
+        "a version that does not read the snapshot replaces the old one",
+        &["plugins"],
+        3,
+    ),
+    mutant("rollback-keeps-new", "plugins", "a version that did not start stays", &["plugins"], 10),
+    mutant("presence-not-passed", "wiring", "plugins do not hear which peers are there", &["plugins"], 3),
     mutant("close-not-passed", "wiring", "the downloader does not hear that a job is over", &["busy-node"], 3),
     mutant("providers-not-passed", "wiring", "the downloader does not hear what the DHT knows", &["wide"], 3),
     mutant(

@@ -35,6 +35,8 @@ pub enum Sight<'a> {
     Hub(&'a HubIn),
     /// What the coordinator tells the jobs driver.
     Jobs(&'a coordinator::Out),
+    /// What the plugins actor tells users, and has kept.
+    Plugins(&'a pangea_plugins::api::Out),
     /// What the run itself does: starts, crashes, faults, operations.
     Run(&'a What),
 }

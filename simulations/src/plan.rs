@@ -232,6 +232,27 @@ pub enum Do {
     },
     /// Compute over what the put `of` stored, so many MiB a chunk; whoever runs a task reads its part.
     ComputeStored { of: u32, stripes: u32, merge: bool, checked: Checked },
+    /// Run the plugin that the put `of` stored, in a version; or replace by it the one that runs.
+    Install { of: u32, version: Version },
+    /// Tell the plugin something that nobody else tells it.
+    Tell,
+    /// Ask the plugin for what it has been told: by this node, or by all.
+    Recall { all: bool },
+}
+
+/// What a plugin's manifest says of the module.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Version {
+    /// It is new here.
+    #[default]
+    First,
+    /// It understands what the first one keeps.
+    Newer,
+    /// It does not, and must be refused.
+    Strange,
+    /// It does not start, and the one before it must go on.
+    Failing,
 }
 
 /// How the results of a computation are checked.
@@ -264,6 +285,8 @@ pub enum Content {
     Mixed,
     /// The same mebibyte of text again and again.
     Repeated,
+    /// A plugin, however long.
+    Plugin,
 }
 
 /// Something that goes wrong.
@@ -301,6 +324,8 @@ pub enum Act {
     MtuBlackHole { from: Vec<NodeId>, to: Vec<NodeId>, bytes: u64 },
     /// The router in front of a node forgets its mapping: the node appears under another port.
     Rebind { nodes: Vec<NodeId> },
+    /// The process that runs a node's plugins ends.
+    EndGuests { nodes: Vec<NodeId> },
     /// Processes end without a word; at the end of the fault they start again, on the disk that is left.
     Crash { nodes: Vec<NodeId>, disk: DiskFate },
     /// Processes stand still.
@@ -328,6 +353,7 @@ impl Act {
             | Self::MtuBlackHole { from, to, .. } => vec![from, to],
             Self::Bandwidth { nodes, .. }
             | Self::Rebind { nodes }
+            | Self::EndGuests { nodes }
             | Self::Crash { nodes, .. }
             | Self::Pause { nodes }
             | Self::Skew { nodes, .. }
@@ -348,6 +374,7 @@ impl Act {
             | Self::MtuBlackHole { from, to, .. } => vec![from, to],
             Self::Bandwidth { nodes, .. }
             | Self::Rebind { nodes }
+            | Self::EndGuests { nodes }
             | Self::Crash { nodes, .. }
             | Self::Pause { nodes }
             | Self::Skew { nodes, .. }

@@ -133,8 +133,12 @@ fn mend(plan: &mut Plan, before: &Plan) {
     plan.operations.retain(|operation| nodes.contains(&operation.node));
     let kept: BTreeSet<u32> = plan.operations.iter().map(|operation| operation.id).collect();
     plan.operations.retain(|operation| match operation.what {
-        Do::Put { .. } | Do::Compute { .. } => true,
-        Do::Get { of, .. } | Do::Remove { of } | Do::Cancel { of } | Do::ComputeStored { of, .. } => kept.contains(&of),
+        Do::Put { .. } | Do::Compute { .. } | Do::Tell | Do::Recall { .. } => true,
+        Do::Get { of, .. }
+        | Do::Remove { of }
+        | Do::Cancel { of }
+        | Do::ComputeStored { of, .. }
+        | Do::Install { of, .. } => kept.contains(&of),
     });
     for fault in &mut plan.faults {
         fault.act.groups_mut().into_iter().for_each(|group| group.retain(|node| nodes.contains(node)));

@@ -9,7 +9,10 @@ use crate::{
     record::NodeId,
 };
 use bytes::Bytes;
-use pangea::{node::hub::HubIn, store::peers::PEERS_KEPT};
+use pangea::{
+    node::{extensions::DeskIn, hub::HubIn},
+    store::peers::PEERS_KEPT,
+};
 use pangea_compute::api::coordinator;
 use pangea_kernel::{Draw, Port, Rejected, Seed};
 use pangea_peers::record::Record;
@@ -210,6 +213,17 @@ impl Tap {
         Port::new(move |out| {
             tap.observer.see(Some(tap.node), Sight::Jobs(&out));
             driver.send(out)
+        })
+    }
+
+    /// Between the plugins actor and the desk.
+    pub fn desk(&self, driver: Port<DeskIn>) -> Port<DeskIn> {
+        let tap = self.clone();
+        Port::new(move |message| {
+            if let DeskIn::Plugins(out) = &message {
+                tap.observer.see(Some(tap.node), Sight::Plugins(out));
+            }
+            driver.send(message)
         })
     }
 

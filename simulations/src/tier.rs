@@ -52,6 +52,9 @@ pub trait Tier {
     /// The router in front of it gives it another port. Nothing happens where ports are not modelled.
     fn rebind(&mut self, node: NodeId);
 
+    /// The process that runs its plugins ends.
+    fn end_guests(&mut self, node: NodeId);
+
     /// A fault of its disk begins (`on`) or is over. Those of a moment only begin.
     fn disk(&mut self, node: NodeId, fault: DiskFault, on: bool);
 

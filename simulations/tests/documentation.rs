@@ -52,7 +52,8 @@ fn every_key_of_a_scenario_file_is_told_of() {
     let mut keys = 0;
     for (field, _) in fields {
         let key = match field {
-            "regions" | "lines" | "puts" | "gets" | "removes" | "cancels" | "computes" | "faults" | "churns" => {
+            "regions" | "lines" | "puts" | "gets" | "removes" | "cancels" | "computes" | "faults" | "churns"
+            | "installs" | "tells" | "recalls" => {
                 format!("[[{}]]", &field[..field.len() - 1])
             }
             field => field.to_owned(),

@@ -6,7 +6,7 @@ use crate::{
     manifest::Manifest,
     plugin::{Fate, Plugin},
 };
-use pangea_kernel::{Core, Cx};
+use pangea_kernel::{Core, Cx, planted};
 use pangea_protocols::{
     PeerId,
     guest::{Command, Event},
@@ -94,6 +94,7 @@ impl Plugins {
         match package.open() {
             Ok(manifest) if !self.table.contains_key(&manifest.name) => {
                 let name = manifest.name.clone();
+                let snapshot = snapshot.filter(|_| !planted!("snapshot-not-restored"));
                 let plugin = Plugin::new(cx, &mut self.shared, (manifest, package), snapshot, None);
                 self.table.insert(name, plugin);
             }

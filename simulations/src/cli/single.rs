@@ -176,7 +176,7 @@ pub(super) fn summary(outcome: &Outcome) -> String {
         outcome.events,
         outcome.digest
     );
-    for kind in ["put", "get", "remove", "cancel"] {
+    for kind in ["put", "get", "remove", "cancel", "compute", "install", "tell", "recall"] {
         let all: Vec<&run::Ended> = outcome.operations.iter().filter(|ended| ended.kind == kind).collect();
         if all.is_empty() {
             continue;
@@ -188,7 +188,7 @@ pub(super) fn summary(outcome: &Outcome) -> String {
         let at = |share: usize| took.get((took.len() * share / 100).min(took.len().saturating_sub(1))).copied();
         let _ = writeln!(
             text,
-            "  {kind:<6} {:>4} ok {:>4} failed {:>4} lost {:>4} cancelled {:>4} skipped   p50 {} p99 {}",
+            "  {kind:<7} {:>4} ok {:>4} failed {:>4} lost {:>4} cancelled {:>4} skipped   p50 {} p99 {}",
             count(run::End::Ok),
             count(run::End::Failed),
             count(run::End::Lost),

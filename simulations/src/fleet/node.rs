@@ -18,7 +18,7 @@ use crate::{
     record::NodeId,
     tap::{Tap, Taps},
     timeline::Timeline,
-    twins::{self, compute, cpu::Cpu, files::Files, guests, jobs::Jobs},
+    twins::{self, compute, cpu::Cpu, desk::Desk, files::Files, guests::Guests, jobs::Jobs},
 };
 use ed25519_dalek::SigningKey;
 use pangea::{
@@ -31,7 +31,7 @@ use pangea::{
 use pangea_ces::Ces;
 use pangea_chunks::ChunkStore;
 use pangea_compute::{Coordinator, Worker};
-use pangea_kernel::{ActixHost, HostConfig, Port, Seed};
+use pangea_kernel::{ActixHost, HostConfig, Seed};
 use pangea_peers::{PeerManager, api as peers};
 use pangea_plugins::Plugins;
 use pangea_protocols::{Address, PeerId};
@@ -71,6 +71,8 @@ pub(super) struct FleetNode {
     seed: Seed,
     pub(super) files: Files,
     pub(super) jobs: Jobs,
+    desk: Desk,
+    pub(super) guests: Guests,
     pub(super) disk: ShardDisk,
     pub(super) tap: Tap,
     pub(super) calendar: Calendar,
@@ -98,6 +100,8 @@ impl FleetNode {
             address: SocketAddr::from((ip, PORT)),
             files: Files::new(around.timeline.clone()),
             jobs: Jobs::new(around.timeline.clone()),
+            desk: Desk::new(around.timeline.clone()),
+            guests: Guests::new(around.timeline.clone()),
             disk,
             tap: around.taps.of(node.id),
             calendar: Calendar::new(around.timeline.clone()),
@@ -164,13 +168,9 @@ impl FleetNode {
                 .open(self.tap.sandbox(gate.port(actors.sandbox.clone()))),
             jobs: self.tap.jobs(self.jobs.open(gate.port(actors.coordinator.clone()))),
             hub,
-            guests: guests::open(
-                around.timeline.clone(),
-                gate.port(actors.extensions.plugins.map(pangea_plugins::api::In::Guest)),
-            ),
-            meter: Port::new(|_| Ok(())),
-            // No user of a simulated node installs a plugin.
-            desk: Port::new(|_| Ok(())),
+            guests: self.guests.open(gate.port(actors.extensions.plugins.map(pangea_plugins::api::In::Guest))),
+            meter: pangea_kernel::Port::new(|_| Ok(())),
+            desk: self.tap.desk(self.desk.open(gate.port(actors.extensions.plugins.clone()))),
         };
         let tasks = LocalSet::new();
         let entered = tasks.enter();
@@ -179,6 +179,7 @@ impl FleetNode {
         // A mailbox that nothing has been sent to yet has room.
         let _ = actors.peers.send(peers::In::Restored { records: self.tap.saved_peers() });
         let _ = actors.peers.send(peers::In::Bootstrap { peers: bootstrap });
+        self.desk.restore(&actors.extensions.plugins);
         let tasks = tokio::task::spawn_local(Gated::new(tasks, gate.clone())).abort_handle();
         self.life = Some(Life { actors, network, tasks, gate });
         Ok(())

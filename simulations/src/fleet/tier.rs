@@ -84,6 +84,13 @@ impl Tier for Fleet {
         }
     }
 
+    fn end_guests(&mut self, node: NodeId) {
+        let _entered = self.runtime.enter();
+        if let Some(node) = self.nodes.get(&node).filter(|node| node.actors().is_some()) {
+            node.guests.end();
+        }
+    }
+
     fn disk(&mut self, node: NodeId, fault: DiskFault, on: bool) {
         if let Some(node) = self.nodes.get(&node) {
             node.disk.fault(fault, on);

@@ -15,6 +15,8 @@
 //! | `died-with-unsynced-writes` | a crash hit a disk in the middle of a write |
 //! | `quarantined` | a peer was blamed |
 //! | `cancelled` | a user gave up |
+//! | `installed`, `replaced`, `upgrade-refused` | a plugin was installed, or replaced by a version, or by one not |
+//! | `told`, `recalled` | a plugin has acknowledged something, or known all that it must |
 //! | `computed` | a computation was done |
 //! | `read-in-place` | nodes have read the input of a computation themselves, from their own disks and from others |
 //! | `audited` | a result was confirmed by a second node |

@@ -14,6 +14,7 @@
 //! | `panics` | no actor panics | [`panics`] |
 //! | `progress` | what is shown as done never shrinks, and is whole when a job is done | [`progress`] |
 //! | `computed` | the results of a computation are right, and its receipt verifies | [`crate::run`] |
+//! | `plugins` | a plugin knows what it has acknowledged, after the calm on every node that has it; versions that must be refused are, and lose nothing | [`crate::run`] |
 //! | `removed` | what all holders have said they forgot is gone from their disks | [`ledger`], [`crate::run`] |
 //! | `converged` | after the calm the living nodes are one connected network | [`converged`] |
 //! | `wire` | every frame can be written, within its limits, and reads back as it was | [`wire`] |

@@ -1,5 +1,6 @@
 //! What users store: a function of the seed and the operation's id, so that it can be made again to be compared.
 
+use super::plugins;
 use crate::plan::Content;
 use bytes::Bytes;
 use pangea_kernel::{Draw, Seed};
@@ -13,6 +14,9 @@ const RUN_BYTES: u64 = 64 << 10;
 
 /// The bytes of the put `operation`.
 pub fn bytes(seed: &Seed, operation: u32, content: Content, length: u64) -> Bytes {
+    if content == Content::Plugin {
+        return Bytes::from_static(plugins::MODULE);
+    }
     let mut draw = seed.derive(&operation.to_string()).draw();
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     let mut bytes = Vec::with_capacity(length);
@@ -40,7 +44,7 @@ fn append(bytes: &mut Vec<u8>, kind: Content, run: usize, draw: &mut Draw) {
             bytes.resize(end, 0);
             draw.fill(&mut bytes[start..]);
         }
-        Content::Zeros => bytes.resize(end, 0),
+        Content::Zeros | Content::Plugin => bytes.resize(end, 0),
         Content::Text | Content::Mixed | Content::Repeated => {
             while bytes.len() < end {
                 bytes.extend_from_slice(MARKER);

@@ -5,6 +5,8 @@
 //! | `agenda.rs` | what happens when: starts, operations, faults, the calm |
 //! | `operations.rs` | what users ask for, and what became of it |
 //! | `content.rs` | the bytes they store, as a function of the seed |
+//! | `computing.rs` | what they have computed |
+//! | `plugins.rs` | the plugin that they run |
 //! | `read_back.rs` | after the calm: what should be readable is read |
 //! | `eclipse.rs` | identities next to an object |
 
@@ -13,6 +15,7 @@ mod computing;
 mod content;
 mod eclipse;
 mod operations;
+mod plugins;
 mod read_back;
 
 pub use content::MARKER;
@@ -191,7 +194,10 @@ impl<'a> Run<'a> {
             }
             Step::Calm => self.calm(),
             Step::ReadBack => {
-                for operation in read_back::plan(self.plan, &self.operations, &self.ledger, self) {
+                let recalls = read_back::recalls(&self.operations, self);
+                for operation in
+                    read_back::plan(self.plan, &self.operations, &self.ledger, self).into_iter().chain(recalls)
+                {
                     self.operations.must_succeed(operation.id);
                     agenda.ask_now(operation);
                 }
@@ -223,6 +229,7 @@ impl<'a> Run<'a> {
                 self.down.insert(fault.id, victims);
             }
             Act::Rebind { nodes } => nodes.iter().for_each(|node| self.tier.rebind(*node)),
+            Act::EndGuests { nodes } => nodes.iter().for_each(|node| self.tier.end_guests(*node)),
             Act::Eclipse { nodes, of } => self.eclipse(nodes, *of),
             act => self.apply(act, true),
         }

@@ -1,11 +1,14 @@
 //! What users ask for, and what became of it. Plays the part that the hub plays in production: names jobs, hears of
 //! their ends, tells the actors to let go of what has failed.
 
-use super::{computing, content};
+use super::{
+    computing, content,
+    plugins::{self, Plugins, Verdict},
+};
 use crate::{
     observer::{Findings, Observer, Sight, Watch, Who},
     oracles::ledger::Ledger,
-    plan::{Do, Operation, Plan},
+    plan::{Do, Operation, Plan, Version},
     record::{NodeId, What},
     scenario::explain::doing,
     tier::{self, Ask, Tier},
@@ -19,6 +22,7 @@ use pangea::{
 use pangea_ces::api::Selection;
 use pangea_compute::api::{News, coordinator};
 use pangea_kernel::Seed;
+use pangea_plugins::api::{self, Reply};
 use pangea_protocols::{
     JobId,
     job::{ErrorKind, JobEvent, Outcome, Stored},
@@ -60,7 +64,7 @@ pub enum End {
 pub struct Ended {
     pub id: u32,
     pub node: NodeId,
-    /// put, get, remove, cancel or compute.
+    /// put, get, remove, cancel, compute, install, tell or recall.
     pub kind: String,
     pub at_ms: u64,
     pub took_ms: u64,
@@ -92,6 +96,7 @@ pub struct Operations {
     due: BTreeSet<u32>,
     /// About objects that are removed: these may fail.
     excused: BTreeSet<u32>,
+    plugins: Plugins,
 }
 
 impl Operations {
@@ -110,6 +115,7 @@ impl Operations {
             ended: Vec::new(),
             due: BTreeSet::new(),
             excused: BTreeSet::new(),
+            plugins: Plugins::default(),
         }
     }
 
@@ -136,6 +142,11 @@ impl Operations {
     /// What all holders have said they forgot.
     pub fn fully_removed(&self) -> impl Iterator<Item = u32> {
         self.fully_removed.iter().copied()
+    }
+
+    /// What plugins have acknowledged.
+    pub fn plugins(&self) -> &Plugins {
+        &self.plugins
     }
 
     /// All that have ended.
@@ -183,6 +194,18 @@ impl Operations {
             }
             return;
         }
+        let upgrades = matches!(operation.what, Do::Install { version, .. } if version != Version::First);
+        if (upgrades || matches!(operation.what, Do::Tell | Do::Recall { .. })) && !self.plugins.runs_on(operation.node)
+        {
+            return self.end(operation.id, End::Skipped, "the plugin is not there", observer);
+        }
+        if let Some(bytes) = Plugins::question(operation.id, &operation.what) {
+            let ask = api::In::Ask { request: job(operation.id).0, name: plugins::name(), bytes };
+            if actors.extensions.plugins.send(ask).is_err() {
+                self.end(operation.id, End::Failed, "the node is overloaded", observer);
+            }
+            return;
+        }
         let Some(ask) = self.question(operation, tier) else {
             return self.end(operation.id, End::Skipped, "what it is about is not stored", observer);
         };
@@ -223,9 +246,12 @@ impl Operations {
                 let redundancy = code.map_or(Redundancy::Auto, |[k, m]| Redundancy::Fixed { k, m });
                 Some(Ask::Put { path, redundancy, profile: *profile, lease: Duration::from_secs(*lease_s) })
             }
-            Do::Get { of, range } => {
+            Do::Get { of, .. } | Do::Install { of, .. } => {
                 let stored = self.stored.get(of)?;
-                let only = range.map_or(Selection::All, |[offset, len]| Selection::Range { offset, len: Some(len) });
+                let only = match operation.what {
+                    Do::Get { range: Some([offset, len]), .. } => Selection::Range { offset, len: Some(len) },
+                    _ => Selection::All,
+                };
                 // Every other ticket was made by somebody who knows no addresses.
                 let hints = if operation.id.is_multiple_of(2) { HINTS } else { 0 };
                 let address = |peer| Some((peer, tier.address(self.ledger.node(peer)?)));
@@ -239,7 +265,7 @@ impl Operations {
                 })
             }
             Do::Remove { of } => Some(Ask::Remove { cid: self.stored.get(of)?.cid, hints: Vec::new() }),
-            Do::Cancel { .. } | Do::Compute { .. } | Do::ComputeStored { .. } => None,
+            Do::Cancel { .. } | Do::Compute { .. } | Do::ComputeStored { .. } | Do::Tell | Do::Recall { .. } => None,
         }
     }
 
@@ -273,6 +299,7 @@ impl Operations {
                 Heard::Hub(HubIn::Restarted { actor }) => self.on_restarted(node, actor, observer),
                 Heard::Hub(_) => {}
                 Heard::News(id, news) => self.on_news(node, id, news, observer),
+                Heard::Reply(request, reply) => self.on_reply(node, number(JobId(request)), &reply, observer),
             }
         }
     }
@@ -324,6 +351,38 @@ impl Operations {
         }
     }
 
+    fn on_reply(&mut self, node: NodeId, id: u32, reply: &Reply, observer: &Observer) {
+        let Some(running) = self.running.get(&id).filter(|running| running.operation.node == node) else { return };
+        match self.plugins.on_reply(id, node, &running.operation.what, reply) {
+            Verdict::Good(goal) => {
+                goal.into_iter().for_each(|goal| observer.goal(goal));
+                self.end(id, End::Ok, "", observer);
+            }
+            Verdict::Failed(reason) => self.end(id, End::Failed, &reason, observer),
+            Verdict::Wrong(text) => {
+                observer.violation("plugins", text);
+                self.end(id, End::Ok, "", observer);
+            }
+        }
+    }
+
+    /// What an installation has read is installed.
+    fn install(&mut self, id: u32, observer: &Observer, tier: &dyn Tier) {
+        let Some(Operation { node, what: Do::Install { version, .. }, .. }) =
+            self.running.get(&id).map(|running| running.operation.clone())
+        else {
+            return;
+        };
+        let (module, actors) = (tier.read(node, &result(id)), tier.actors(node));
+        let (Some(module), Some(actors)) = (module, actors) else {
+            return self.end(id, End::Failed, "what was read is not there", observer);
+        };
+        let install = api::In::Install { request: job(id).0, package: plugins::package(version, module) };
+        if actors.extensions.plugins.send(install).is_err() {
+            self.end(id, End::Failed, "the node is overloaded", observer);
+        }
+    }
+
     fn on_job(&mut self, node: NodeId, event: JobEvent, observer: &Observer, tier: &dyn Tier) {
         let id = number(event.job());
         let Some(running) = self.running.get(&id).filter(|running| running.operation.node == node) else { return };
@@ -351,6 +410,9 @@ impl Operations {
             }
             Outcome::Got { .. } => {
                 observer.goal("read");
+                if self.running.get(&id).is_some_and(|running| matches!(running.operation.what, Do::Install { .. })) {
+                    return self.install(id, observer, tier);
+                }
                 if let Some(wrong) = self.compare(id, tier) {
                     observer.violation("bytes", wrong);
                 }
@@ -449,7 +511,11 @@ impl Operations {
             && !self.plan.without.iter().any(|name| name == "fault-free");
         let unharmed = unharmed && !self.excused.contains(&id);
         if end == End::Failed && (unharmed || self.due.contains(&id)) {
-            let oracle = if self.due.contains(&id) { "recoverable" } else { "fault-free" };
+            let oracle = match operation.what {
+                Do::Recall { all: true } => "plugins",
+                _ if self.due.contains(&id) => "recoverable",
+                _ => "fault-free",
+            };
             let what = doing(id, &operation.what);
             observer.violation(oracle, format!("{what} at node {} failed: {text}", operation.node));
         }
@@ -491,6 +557,9 @@ fn kind(what: &Do) -> &'static str {
         Do::Remove { .. } => "remove",
         Do::Cancel { .. } => "cancel",
         Do::Compute { .. } | Do::ComputeStored { .. } => "compute",
+        Do::Install { .. } => "install",
+        Do::Tell => "tell",
+        Do::Recall { .. } => "recall",
     }
 }
 
@@ -514,6 +583,7 @@ fn result(id: u32) -> PathBuf {
 enum Heard {
     Hub(HubIn),
     News(JobId, News),
+    Reply(u64, Reply),
 }
 
 struct Listener(Arc<Mutex<Vec<(NodeId, Heard)>>>);
@@ -531,6 +601,7 @@ impl Watch for Listener {
             Sight::Jobs(coordinator::Out::News { job, news: news @ (News::Done { .. } | News::Failed(_)) }) => {
                 Heard::News(*job, news.clone())
             }
+            Sight::Plugins(api::Out::Reply { request, reply }) => Heard::Reply(*request, reply.clone()),
             _ => return,
         };
         if let Some(node) = node {

@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 const OBJECTS_MAX: usize = 64;
 /// Ids of read-backs are above those of a plan.
 pub const FIRST_ID: u32 = 1 << 30;
+/// And those of recalls above these.
+const FIRST_RECALL: u32 = 1 << 31;
 
 /// The reads to ask for now.
 pub(super) fn plan(plan: &Plan, operations: &Operations, ledger: &Ledger, run: &Run<'_>) -> Vec<Operation> {
@@ -36,6 +38,13 @@ pub(super) fn plan(plan: &Plan, operations: &Operations, ledger: &Ledger, run: &
         }
     }
     reads
+}
+
+/// Every plugin is asked for all that any has acknowledged.
+pub(super) fn recalls(operations: &Operations, run: &Run<'_>) -> Vec<Operation> {
+    let at_ms = run.tier.now().0 / 1_000_000;
+    let recall = |node: NodeId| Operation { id: FIRST_RECALL + node, at_ms, node, what: Do::Recall { all: true } };
+    operations.plugins().nodes().filter(|node| run.up.contains(node)).map(recall).collect()
 }
 
 /// Can be reached by everybody, and has always followed the protocol.

@@ -3,7 +3,7 @@
 
 use super::{
     ScenarioError, faults,
-    file::{ComputeSpec, EndSpec, GetSpec, PutSpec, RegionSpec, Scenario, Who},
+    file::{ComputeSpec, EndSpec, GetSpec, InstallSpec, PutSpec, RegionSpec, Scenario, Who},
 };
 use crate::{
     plan::{Checked, Content, Do, Line, Nat, Node, Operation, Plan, Region, TierName},
@@ -201,6 +201,20 @@ fn operations(scenario: &Scenario, root: &Seed, plan: &mut Plan) -> Result<Vec<V
         let seed = root.derive("compute").derive(&number.to_string());
         repeat(spec.count.draw_whole(&mut seed.draw()), &seed, |draw| compute(plan, spec, &puts, draw))?;
     }
+    for (number, spec) in scenario.installs.iter().enumerate() {
+        install(plan, spec, &puts, &root.derive("install").derive(&number.to_string()))?;
+    }
+    let asked = [("tell", &scenario.tells, Do::Tell), ("recall", &scenario.recalls, Do::Recall { all: false })];
+    for (kind, specs, what) in asked {
+        for (number, spec) in specs.iter().enumerate() {
+            let seed = root.derive(kind).derive(&number.to_string());
+            let ask = |draw: &mut Draw| {
+                let node = one(plan, spec.from.as_ref(), draw)?;
+                add(plan, spec.at.draw_whole(draw), node, what.clone())
+            };
+            repeat(spec.count.draw_whole(&mut seed.draw()), &seed, ask)?;
+        }
+    }
     plan.operations.sort_by_key(|operation| (operation.at_ms, operation.id));
     Ok(puts)
 }
@@ -267,6 +281,16 @@ fn compute(plan: &mut Plan, spec: &ComputeSpec, puts: &[Vec<u32>], draw: &mut Dr
         checked,
     };
     add(plan, spec.at.draw_whole(draw), node, what)
+}
+
+fn install(plan: &mut Plan, spec: &InstallSpec, puts: &[Vec<u32>], seed: &Seed) -> Result<(), String> {
+    let mut draw = seed.draw();
+    let of = target(puts, spec.of, &mut draw)?;
+    for node in group(plan, spec.on.as_ref(), &mut draw)? {
+        let at_ms = spec.at.draw_whole(&mut seed.derive(&node.to_string()).draw());
+        add(plan, at_ms, node, Do::Install { of, version: spec.version })?;
+    }
+    Ok(())
 }
 
 fn ending(plan: &mut Plan, spec: &EndSpec, remove: bool, puts: &[Vec<u32>], draw: &mut Draw) -> Result<u32, String> {

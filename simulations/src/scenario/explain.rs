@@ -70,6 +70,10 @@ pub fn doing(id: u32, what: &Do) -> String {
         Do::Compute { chunks, bytes, rounds, checked, .. } => {
             format!("compute #{id}, {chunks} chunks of {bytes} B, {rounds} rounds, {checked:?}").to_lowercase()
         }
+        Do::Install { of, version } => format!("install #{of} as the {version:?} version (#{id})").to_lowercase(),
+        Do::Tell => format!("tell the plugin #{id}"),
+        Do::Recall { all: false } => format!("ask the plugin for what it was told here (#{id})"),
+        Do::Recall { all: true } => format!("ask the plugin for what it was told anywhere (#{id})"),
     }
 }
 
@@ -93,6 +97,7 @@ pub fn fault_text(fault: &Fault) -> String {
         }
         Act::MtuBlackHole { from, to, bytes } => format!("{} packets above {bytes} B vanish", line(from, to)),
         Act::Rebind { nodes } => format!("{} appear under another port", names(nodes)),
+        Act::EndGuests { nodes } => format!("the process of plugins of {} ends", names(nodes)),
         Act::Crash { nodes, disk } => format!("{} crash, disk {disk:?}", names(nodes)).to_lowercase(),
         Act::Pause { nodes } => format!("{} stand still", names(nodes)),
         Act::Skew { nodes, by_s, drift_ppm } => {

@@ -16,7 +16,7 @@ use pangea_kernel::{Draw, Seed};
 const ANY: [&str; 9] =
     ["latency", "loss", "reorder", "duplicate", "partition", "bandwidth", "crash", "pause", "slow-disk"];
 /// All kinds, for errors.
-const KINDS: &str = "latency, loss, reorder, duplicate, partition, bandwidth, mtu-black-hole, rebind, crash, pause, \
+const KINDS: &str = "latency, loss, reorder, duplicate, partition, bandwidth, mtu-black-hole, rebind, end-guests, crash, pause, \
      skew, slow-disk, full-disk, lying-sync, disk-errors, misdirected-write, bit-rot, byzantine, eclipse, any";
 
 /// The fields that a kind uses, beside `fault`, `count`, `at`, `lasts`, `rolling`.
@@ -31,7 +31,8 @@ fn uses(kind: &str) -> Option<&'static [&'static str]> {
         "crash" => &["who", "disk"],
         "skew" => &["who", "by", "drift_ppm"],
         "slow-disk" => &["who", "by"],
-        "rebind" | "pause" | "full-disk" | "lying-sync" | "disk-errors" | "misdirected-write" | "bit-rot" => &["who"],
+        "rebind" | "end-guests" | "pause" | "full-disk" | "lying-sync" | "disk-errors" | "misdirected-write"
+        | "bit-rot" => &["who"],
         "byzantine" => &["who", "how"],
         "eclipse" => &["who", "of"],
         "any" => &["who"],
@@ -138,6 +139,7 @@ fn on_nodes(kind: &str, nodes: Vec<NodeId>, spec: &FaultSpec, by_ms: Option<f64>
             queue_bytes: spec.queue.map_or(256 << 10, |queue| queue.draw_whole(draw)),
         },
         "rebind" => Act::Rebind { nodes },
+        "end-guests" => Act::EndGuests { nodes },
         "crash" => Act::Crash { nodes, disk: spec.disk.unwrap_or_else(|| fate(draw)) },
         "pause" => Act::Pause { nodes },
         "skew" => {

@@ -3,7 +3,7 @@
 
 use super::units::{Count, Ms, Range, Size};
 use crate::{
-    plan::{Checked, Conduct, Content, DiskFate, TierName},
+    plan::{Checked, Conduct, Content, DiskFate, TierName, Version},
     record::NodeId,
 };
 use pangea_protocols::encoded::Profile;
@@ -66,6 +66,15 @@ pub struct Scenario {
     /// Things computed.
     #[serde(rename = "compute", default)]
     pub computes: Vec<ComputeSpec>,
+    /// Plugins installed.
+    #[serde(rename = "install", default)]
+    pub installs: Vec<InstallSpec>,
+    /// Things that plugins are told.
+    #[serde(rename = "tell", default)]
+    pub tells: Vec<TellSpec>,
+    /// Plugins asked for what they were told.
+    #[serde(rename = "recall", default)]
+    pub recalls: Vec<TellSpec>,
     /// Operations given up.
     #[serde(rename = "cancel", default)]
     pub cancels: Vec<EndSpec>,
@@ -222,6 +231,31 @@ pub struct ComputeSpec {
     pub merge: bool,
     #[serde(default)]
     pub checked: Option<Checked>,
+    #[serde(default)]
+    pub from: Option<Who>,
+}
+
+/// A plugin installed, on each of some nodes at a time of its own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstallSpec {
+    pub at: Range<Ms>,
+    /// The number of the `[[put]]` that stores it.
+    #[serde(default)]
+    pub of: Option<usize>,
+    #[serde(default)]
+    pub version: Version,
+    #[serde(default)]
+    pub on: Option<Who>,
+}
+
+/// Things that plugins are told, or asked.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TellSpec {
+    #[serde(default = "one")]
+    pub count: Range<Count>,
+    pub at: Range<Ms>,
     #[serde(default)]
     pub from: Option<Who>,
 }

@@ -45,6 +45,7 @@ pub const LIBRARY: &[(&str, &str)] = library![
     "computing-in-place",
     "cheaters",
     "rare-cheaters",
+    "plugins",
 ];
 
 /// The text of the scenario `name`.

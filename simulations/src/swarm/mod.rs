@@ -216,6 +216,12 @@ impl Tier for Swarm {
 
     fn rebind(&mut self, _node: NodeId) {}
 
+    fn end_guests(&mut self, node: NodeId) {
+        if let Some(node) = self.nodes.get(&node).filter(|node| node.is_up()) {
+            node.guests.end();
+        }
+    }
+
     fn disk(&mut self, node: NodeId, fault: DiskFault, on: bool) {
         self.entry(node).disk.fault(fault, on);
     }

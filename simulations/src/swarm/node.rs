@@ -7,7 +7,9 @@ use crate::{
     plan,
     record::NodeId,
     tap::{Tap, Taps},
-    twins::{self, compute, cpu::Cpu, disk::Disk, files::Files, guests, jobs::Jobs, network::Network},
+    twins::{
+        self, compute, cpu::Cpu, desk::Desk, disk::Disk, files::Files, guests::Guests, jobs::Jobs, network::Network,
+    },
     virtual_host::VirtualHost,
     world::World,
 };
@@ -22,7 +24,7 @@ use pangea::{
 use pangea_ces::Ces;
 use pangea_chunks::ChunkStore;
 use pangea_compute::{Coordinator, Worker};
-use pangea_kernel::{Port, Seed};
+use pangea_kernel::Seed;
 use pangea_peers::{PeerManager, api as peers};
 use pangea_plugins::Plugins;
 use pangea_protocols::{Address, PeerId};
@@ -41,6 +43,8 @@ pub(super) struct SwarmNode {
     pub(super) tap: Tap,
     pub(super) files: Files,
     pub(super) jobs: Jobs,
+    desk: Desk,
+    pub(super) guests: Guests,
     pub(super) disk: Disk,
     pub(super) was_started: bool,
     pub(super) process: Option<Process>,
@@ -62,6 +66,8 @@ impl SwarmNode {
             tap: taps.of(id),
             files: Files::new(timeline.clone()),
             jobs: Jobs::new(timeline.clone()),
+            desk: Desk::new(timeline.clone()),
+            guests: Guests::new(timeline.clone()),
             disk: Disk::new(timeline, SYNC).seeded(disk_seed),
             was_started: false,
             process: None,
@@ -122,13 +128,9 @@ impl Process {
             sandbox: sandbox.open(tap.sandbox(life.port(actors.sandbox.clone()))),
             jobs: tap.jobs(node.jobs.open(life.port(actors.coordinator.clone()))),
             hub,
-            guests: guests::open(
-                observer.timeline(),
-                life.port(actors.extensions.plugins.map(pangea_plugins::api::In::Guest)),
-            ),
-            meter: Port::new(|_| Ok(())),
-            // No user of a simulated node installs a plugin.
-            desk: Port::new(|_| Ok(())),
+            guests: node.guests.open(life.port(actors.extensions.plugins.map(pangea_plugins::api::In::Guest))),
+            meter: pangea_kernel::Port::new(|_| Ok(())),
+            desk: tap.desk(node.desk.open(life.port(actors.extensions.plugins.clone()))),
         };
         let key = node.key.clone().unwrap_or_else(|| SigningKey::from_bytes(&[0; 32]));
         let recipe =
@@ -137,6 +139,7 @@ impl Process {
         // As the node greets its peer manager in production.
         let _ = actors.peers.send(peers::In::Restored { records: tap.saved_peers() });
         let _ = actors.peers.send(peers::In::Bootstrap { peers: bootstrap });
+        node.desk.restore(&actors.extensions.plugins);
         Self { host, actors }
     }
 }

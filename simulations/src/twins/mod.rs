@@ -13,6 +13,7 @@
 
 pub mod compute;
 pub mod cpu;
+pub mod desk;
 pub mod disk;
 pub mod files;
 pub mod guests;

@@ -15,7 +15,7 @@ pub mod services;
 pub use desk::{DeskIn, ExtensionsHandle};
 
 use bytes::Bytes;
-use pangea_kernel::{Core, Host, Options, Port, Rejected, Slot};
+use pangea_kernel::{Core, Host, Options, Port, Rejected, Slot, planted};
 use pangea_plugins::{
     api,
     extension::{In, Out},
@@ -148,7 +148,9 @@ impl Extensions {
     /// A peer is there, or gone.
     pub fn on_presence(&self, peer: PeerId, here: bool) {
         let plugins = if here { api::In::Connected { peer } } else { api::In::Disconnected { peer } };
-        counted("plugins", self.plugins.send(plugins));
+        if !planted!("presence-not-passed") {
+            counted("plugins", self.plugins.send(plugins));
+        }
         for line in self.natives.values() {
             let event = if here { In::Connected { peer } } else { In::Disconnected { peer } };
             counted("native", line.port.send(event));

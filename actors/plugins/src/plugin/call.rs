@@ -7,6 +7,7 @@ use crate::{
     extension::{self, In as Event, Out as Want},
     plugins::Shared,
 };
+use pangea_kernel::planted;
 use pangea_protocols::{
     guest::{Command, Line, Open},
     task::{self, Ending, Input, Outcome},
@@ -169,6 +170,10 @@ impl Plugin {
         // A version that has started is kept together with what it keeps: neither is ever there without the other.
         let is_new = call.kind == Kind::Start && (self.previous.is_some() || self.installer.is_some());
         if snapshot.is_none() && !is_new {
+            return self.commit(cx, shared, call, actions);
+        }
+        if planted!("snapshot-not-saved") && !is_new {
+            self.snapshot = snapshot;
             return self.commit(cx, shared, call, actions);
         }
         let (name, number) = (self.version.manifest.name.clone(), shared.number());
