@@ -224,7 +224,9 @@ impl Job {
             task.outputs.retain(|_, other| *other == bytes);
             task.believed.replace(truth)
         });
-        if place.stage < self.stage && before.flatten().is_some_and(|before| before.output != truth.output) {
+        // Of a later stage there may be tasks, or outputs of an earlier run that wait for them.
+        let later = place.stage < self.stage || self.saved.keys().any(|saved| saved.stage > place.stage);
+        if later && before.flatten().is_some_and(|before| before.output != truth.output) {
             self.return_to(place.stage, env);
         }
         self.forget_outputs(place);
