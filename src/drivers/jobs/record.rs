@@ -95,21 +95,20 @@ pub struct Source {
     pub modified_ns: u128,
 }
 
-/// A job.
+/// A job as clients see it, in this process or another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Computation {
     /// 12 hexadecimal digits.
     pub name: String,
-    /// With it, another run of the node goes on with the job.
-    pub nonce: [u8; 16],
     /// BLAKE3 of the module.
     pub module: Hash,
     /// What its user calls the module.
     pub module_name: String,
     /// What its user calls the input.
     pub input_name: String,
-    /// The input, once it is all there.
-    pub source: Option<Source>,
+    /// Bytes of the input, once it is all there.
+    #[serde(default)]
+    pub input_bytes: u64,
     /// How it is to run.
     pub terms: Terms,
     /// Chunks of the input, once it is cut.
@@ -130,4 +129,16 @@ pub struct Record {
     pub ended_unix: Option<u64>,
     /// From submission to the end, as long as the node ran without a break.
     pub took: Option<Duration>,
+}
+
+/// A job as it is written down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// What its user sees.
+    #[serde(flatten)]
+    pub seen: Computation,
+    /// With it, another run of the node goes on with the job.
+    pub nonce: [u8; 16],
+    /// The input, once it is all there.
+    pub source: Option<Source>,
 }

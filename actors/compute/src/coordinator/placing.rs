@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{api::Happened, parts::parts_of};
 use bytes::Bytes;
+use pangea_kernel::planted;
 use pangea_protocols::{
     PeerId,
     receipt_job::{Place, Verification},
@@ -66,7 +67,8 @@ impl Job {
                 Need::Confirm => mine || !audit || host.is_proven(),
                 Need::First => true,
             };
-            let again = task.knows(**peer) || !mine && task.crashed.contains_key(*peer);
+            let voted = task.knows(**peer) && !(planted!("voter-asked-again") && task.vote(**peer).is_some());
+            let again = voted || !mine && task.crashed.contains_key(*peer);
             fit && !again && host.room(self.spare(need, **peer)) > 0
         };
         let open = self.hosts.iter().filter(may);
