@@ -1,11 +1,9 @@
 //! The node's answers as a client sees them: plain data that prints as JSON.
 //!
-//! Objects and job news need no view: they are [`Stored`](pangea_protocols::job::Stored) and
-//! [`News`](crate::node::handle::News) on both sides.
+//! Objects, job news and computations need no view: they are [`Stored`](pangea_protocols::job::Stored),
+//! [`News`](crate::node::handle::News) and [`Computation`](crate::drivers::jobs::record::Computation) on both sides.
 
-use crate::drivers::jobs::record::{State, Terms};
-use pangea_compute::api::Progress;
-use pangea_protocols::{Address, Hash, PeerId, job::JobError};
+use pangea_protocols::{Address, PeerId};
 use std::{path::PathBuf, time::Duration};
 
 /// What a node is and does: [`Status`](crate::node::handle::Status) from afar.
@@ -54,39 +52,4 @@ pub struct PeerView {
     pub bytes_out: u64,
     /// Last time it was connected, seconds since 1970.
     pub last_seen_unix: u64,
-}
-
-/// A computation: [`Record`](crate::drivers::jobs::record::Record) from afar.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ComputationView {
-    /// 12 hexadecimal digits.
-    pub name: String,
-    /// BLAKE3 of the module.
-    pub module: Hash,
-    /// What its user calls the module.
-    pub module_name: String,
-    /// What its user calls the input.
-    pub input_name: String,
-    /// Bytes of the input.
-    pub input_bytes: u64,
-    /// Chunks of the input.
-    pub chunks: u32,
-    /// How it is to run.
-    pub terms: Terms,
-    /// How it stands.
-    pub state: State,
-    /// Computations that go first, while it waits.
-    pub ahead: Option<u32>,
-    /// How far it is.
-    pub progress: Progress,
-    /// Bytes of the output, once it is there.
-    pub output_bytes: u64,
-    /// Why there is none.
-    pub error: Option<JobError>,
-    /// Seconds since 1970.
-    pub submitted_unix: u64,
-    /// Seconds since 1970.
-    pub ended_unix: Option<u64>,
-    /// From submission to the end, if the node ran without a break.
-    pub took: Option<Duration>,
 }

@@ -9,10 +9,9 @@ use crate::{
         session::Session,
         table::Table,
     },
-    control::view::ComputationView,
     drivers::jobs::{
         handle::{Event, File, LogLine},
-        record::State,
+        record::{Computation, State},
         stage,
     },
 };
@@ -108,7 +107,7 @@ pub(super) struct RmArgs {
 }
 
 /// A job as JSON.
-pub(super) fn value(view: &ComputationView) -> Value {
+pub(super) fn value(view: &Computation) -> Value {
     let terms = &view.terms;
     json!({
         "job": view.name, "state": view.state.name(), "module": view.module.to_string(), "module_name": view.module_name,
@@ -151,7 +150,7 @@ pub(super) fn verification(how: Verification) -> String {
     }
 }
 
-async fn view_of(session: &Session<'_>, name: &str) -> Result<ComputationView, CliError> {
+async fn view_of(session: &Session<'_>, name: &str) -> Result<Computation, CliError> {
     let computations = session.answer(session.client.computations()).await?;
     let watching = session.answer(computations.watch(name)).await?;
     session.answer(watching.next()).await
@@ -202,7 +201,7 @@ pub(super) async fn show(session: &Session<'_>, args: ShowArgs) -> Result<(), Cl
     session.output.text(&description(&view))
 }
 
-fn description(view: &ComputationView) -> String {
+fn description(view: &Computation) -> String {
     let (terms, progress) = (&view.terms, &view.progress);
     let steps = match (terms.split, terms.merge) {
         (true, true) => "split, execute, merge",

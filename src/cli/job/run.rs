@@ -8,10 +8,10 @@ use crate::{
         session::Session,
         store, task,
     },
-    control::{computations::Watching, view::ComputationView},
+    control::computations::Watching,
     drivers::jobs::{
         handle::File,
-        record::{self, State},
+        record::{self, Computation, State},
         stage,
     },
     node::handle::{Get, Put},
@@ -237,7 +237,7 @@ async fn feed_object(
     Ok(fed?.end().await?)
 }
 
-fn tell_started(session: &Session<'_>, view: &ComputationView) -> Result<(), CliError> {
+fn tell_started(session: &Session<'_>, view: &Computation) -> Result<(), CliError> {
     if session.output.json {
         return session.output.value(&kept::value(view));
     }
@@ -246,11 +246,7 @@ fn tell_started(session: &Session<'_>, view: &ComputationView) -> Result<(), Cli
 }
 
 /// Waits for the end, showing progress. Ctrl-C cancels the job, and a second one leaves at once.
-pub(super) async fn follow(
-    session: &Session<'_>,
-    watching: &Watching,
-    name: &str,
-) -> Result<ComputationView, CliError> {
+pub(super) async fn follow(session: &Session<'_>, watching: &Watching, name: &str) -> Result<Computation, CliError> {
     let mut drawing = Drawing::new(session.output, false, "waiting for its turn");
     let interrupts = signal(SignalKind::interrupt());
     let mut interrupts = interrupts.map_err(|error| CliError::io("cannot listen for Ctrl-C", &error))?;
@@ -282,7 +278,7 @@ pub(super) async fn follow(
     }
 }
 
-fn failed(view: &ComputationView, error: CliError) -> CliError {
+fn failed(view: &Computation, error: CliError) -> CliError {
     match error.kind {
         ErrorKind::Failed => error.help(format!("see what its tasks logged with `pangea job logs {}`", view.name)),
         _ => error,
@@ -294,7 +290,7 @@ fn percent(progress: &Progress) -> Option<u64> {
 }
 
 /// One line: bar, chunks, who works, what went wrong, time to go.
-fn line(view: &ComputationView, _elapsed: Duration) -> String {
+fn line(view: &Computation, _elapsed: Duration) -> String {
     let progress = &view.progress;
     if let Some(ahead) = view.ahead {
         return format!("waiting: {} before it", format::count(u64::from(ahead), "job"));
@@ -325,14 +321,14 @@ fn line(view: &ComputationView, _elapsed: Duration) -> String {
     parts.join("  ")
 }
 
-fn progress_json(view: &ComputationView) -> Value {
+fn progress_json(view: &Computation) -> Value {
     let mut value = kept::progress_value(&view.progress);
     value["event"] = "progress".into();
     value["ahead"] = view.ahead.into();
     value
 }
 
-async fn tell_done(session: &Session<'_>, args: &RunArgs, view: &ComputationView) -> Result<(), CliError> {
+async fn tell_done(session: &Session<'_>, args: &RunArgs, view: &Computation) -> Result<(), CliError> {
     let output = session.output;
     if args.put {
         let ticket = put(session, view).await?;
@@ -356,7 +352,7 @@ async fn tell_done(session: &Session<'_>, args: &RunArgs, view: &ComputationView
     Ok(())
 }
 
-fn summary(view: &ComputationView) -> String {
+fn summary(view: &Computation) -> String {
     let progress = &view.progress;
     let took = view.took.map_or(String::new(), |took| format!(" in {}", format::latency(took)));
     let banned = match progress.banned {
@@ -376,7 +372,7 @@ fn summary(view: &ComputationView) -> String {
 }
 
 /// Stores the output as an object.
-async fn put(session: &Session<'_>, view: &ComputationView) -> Result<Ticket, CliError> {
+async fn put(session: &Session<'_>, view: &Computation) -> Result<Ticket, CliError> {
     let settings = store::settings(session)?;
     let source = Source::Stream { name: format!("{}.out", view.name) };
     let (profile, lease) = (settings.profile, settings.lease.0);

@@ -1,6 +1,6 @@
 //! The picture of a job: one row per node, one bar per task, in one HTML file that needs nothing else.
 
-use crate::{control::view::ComputationView, drivers::jobs::handle::Event};
+use crate::drivers::jobs::{handle::Event, record::Computation};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -24,7 +24,7 @@ struct Bar {
 }
 
 /// A page with the picture and the numbers of a job.
-pub(super) fn page(view: &ComputationView, events: &[Event]) -> String {
+pub(super) fn page(view: &Computation, events: &[Event]) -> String {
     let (bars, marks, lanes) = (bars(events), marks(events), lanes(events));
     let begin = events.iter().map(|event| event.at_ms).min().unwrap_or(0);
     let end = events.iter().map(|event| event.at_ms).max().unwrap_or(0).max(begin + 1);

@@ -9,12 +9,11 @@ use crate::{
         client::{Feed, lost, open, strange},
         decode::DecodeError,
         encode,
-        view::ComputationView,
     },
     drivers::jobs::{
         handle::File,
         meter::Row,
-        record::{Input, Request},
+        record::{Computation, Input, Request},
     },
 };
 use pangea_protocols::{
@@ -46,7 +45,7 @@ impl Computations {
         request: &Request,
         path: Option<&std::path::Path>,
         timeout: Duration,
-    ) -> Result<(ComputationView, Option<Feed>), JobError> {
+    ) -> Result<(Computation, Option<Feed>), JobError> {
         let mut call = self.client.run_request();
         let mut module = call.get().init_module();
         module.set_name(request.module_name.as_str());
@@ -73,7 +72,7 @@ impl Computations {
     }
 
     /// All that are kept, the newest first.
-    pub async fn list(&self) -> Result<Vec<ComputationView>, JobError> {
+    pub async fn list(&self) -> Result<Vec<Computation>, JobError> {
         let response = self.client.list_request().send().promise.await.map_err(lost)?;
         let list = open(response.get().map_err(lost)?.get_answer())?;
         list.iter().map(read).collect::<Result<_, _>>().map_err(strange)
@@ -136,7 +135,7 @@ impl Watching {
     ///
     /// # Errors
     /// The node is gone, or the computation was removed.
-    pub async fn next(&self) -> Result<ComputationView, JobError> {
+    pub async fn next(&self) -> Result<Computation, JobError> {
         let response = self.0.next_request().send().promise.await.map_err(lost)?;
         let view = response.get().and_then(|response| response.get_computation()).map_err(lost)?;
         read(view).map_err(strange)

@@ -5,12 +5,11 @@ use crate::{
     control::{
         decode::{self, DecodeError},
         encode::{self, NONE},
-        view::ComputationView,
     },
     drivers::jobs::{
         handle::File,
         meter::{Account, Row},
-        record::{Record, State, Terms},
+        record::{Computation, State, Terms},
     },
 };
 use pangea_compute::{
@@ -37,12 +36,12 @@ pub(super) fn file_of(file: schema::ComputationFile) -> File {
     }
 }
 
-pub(super) fn write(mut to: computation::Builder<'_>, from: &Record) {
+pub(super) fn write(mut to: computation::Builder<'_>, from: &Computation) {
     to.set_name(from.name.as_str());
     to.set_module(from.module.to_string().as_str());
     to.set_module_name(from.module_name.as_str());
     to.set_input_name(from.input_name.as_str());
-    to.set_input_bytes(from.input_bytes());
+    to.set_input_bytes(from.input_bytes);
     to.set_chunks(from.chunks);
     write_terms(to.reborrow().init_terms(), &from.terms);
     to.set_state(match from.state {
@@ -63,9 +62,9 @@ pub(super) fn write(mut to: computation::Builder<'_>, from: &Record) {
     to.set_took_ms(from.took.map_or(NONE, encode::millis));
 }
 
-pub(super) fn read(from: computation::Reader<'_>) -> Result<ComputationView, DecodeError> {
+pub(super) fn read(from: computation::Reader<'_>) -> Result<Computation, DecodeError> {
     let known = |value: u64| (value != NONE).then_some(value);
-    Ok(ComputationView {
+    Ok(Computation {
         name: from.get_name()?.to_str()?.to_owned(),
         module: decode::parse::<Hash>(from.get_module()?)?,
         module_name: from.get_module_name()?.to_str()?.to_owned(),

@@ -116,9 +116,9 @@ impl computations::Server for Service {
         let result = self.start(params).await;
         respond(to.get().init_answer(), result, |answer, (record, streams)| {
             let mut started = answer.init_ok();
-            write(started.reborrow().init_computation(), &record);
+            write(started.reborrow().init_computation(), &record.seen);
             if streams {
-                let feed = FeedServer { jobs: self.jobs.clone(), name: record.name, ended: Cell::new(false) };
+                let feed = FeedServer { jobs: self.jobs.clone(), name: record.seen.name, ended: Cell::new(false) };
                 started.set_feed(capnp_rpc::new_client(feed));
             }
             Ok(())
@@ -129,7 +129,7 @@ impl computations::Server for Service {
         respond(to.get().init_answer(), self.jobs.list().await, |answer, all| {
             let mut list = answer.initn_ok(u32::try_from(all.len()).unwrap_or(u32::MAX));
             for (n, record) in (0..list.len()).zip(&all) {
-                write(list.reborrow().get(n), record);
+                write(list.reborrow().get(n), &record.seen);
             }
             Ok(())
         })
@@ -227,11 +227,11 @@ impl computation_watch::Server for Watch {
         mut to: computation_watch::NextResults,
     ) -> capnp::Result<()> {
         let mut view = self.0.lock().await;
-        if !view.borrow().state.is_over() && view.changed().await.is_err() {
+        if !view.borrow().seen.state.is_over() && view.changed().await.is_err() {
             return Err(capnp::Error::failed("the node is stopping, or the computation was removed".into()));
         }
         let record = view.borrow_and_update().clone();
-        write(to.get().init_computation(), &record);
+        write(to.get().init_computation(), &record.seen);
         Ok(())
     }
 }

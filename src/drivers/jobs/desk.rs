@@ -9,7 +9,7 @@ use super::{
     job::{Job, Live, Ready, begin, failed, load, prepare, set_chunks, size_of, unix, write_failed},
     meter::{Meter, Totals},
     notes::Notes,
-    record::{Input, Record, Request, State},
+    record::{Computation, Input, Record, Request, State},
 };
 use crate::drivers::deliver;
 use bytes::Bytes;
@@ -159,16 +159,16 @@ impl Desk {
     fn on_news(&mut self, number: JobId, news: News) {
         let Some(job) = self.numbers.get(&number).and_then(|name| self.jobs.get_mut(name)) else { return };
         match news {
-            News::Queued { ahead } => job.change(|record| record.ahead = Some(ahead)),
+            News::Queued { ahead } => job.change(|record| record.seen.ahead = Some(ahead)),
             News::Progress(progress) => job.change(|record| {
-                record.ahead = None;
-                record.progress = progress;
+                record.seen.ahead = None;
+                record.seen.progress = progress;
             }),
             News::Done { outputs, receipt, progress } => {
                 let written = job.finish(&outputs, &receipt);
                 job.change(|record| {
-                    record.progress = progress;
-                    record.output_bytes = outputs.iter().map(|output| output.len() as u64).sum();
+                    record.seen.progress = progress;
+                    record.seen.output_bytes = outputs.iter().map(|output| output.len() as u64).sum();
                 });
                 match written {
                     Ok(()) => job.end(State::Done, None),
@@ -191,7 +191,7 @@ impl Desk {
             .jobs
             .iter()
             .filter(|(_, job)| !job.state().is_over())
-            .map(|(name, job)| (job.view.borrow().submitted_unix, name.clone()))
+            .map(|(name, job)| (job.view.borrow().seen.submitted_unix, name.clone()))
             .collect();
         open.sort();
         for (_, name) in open {
@@ -231,7 +231,7 @@ impl Desk {
             Ask::Feed { name, bytes, reply } => _ = reply.send(self.on_feed(&name, bytes)),
             Ask::List(reply) => {
                 let mut all: Vec<Record> = self.jobs.values().map(|job| job.view.borrow().clone()).collect();
-                all.sort_by(|a, b| (b.submitted_unix, &b.name).cmp(&(a.submitted_unix, &a.name)));
+                all.sort_by(|a, b| (b.seen.submitted_unix, &b.seen.name).cmp(&(a.seen.submitted_unix, &a.seen.name)));
                 let _ = reply.send(Ok(all));
             }
             Ask::Watch { name, reply } => _ = reply.send(self.find(&name).map(|job| job.view.subscribe())),
@@ -287,14 +287,12 @@ impl Desk {
         getrandom::fill(&mut nonce).map_err(failed)?;
         let name = data_encoding::HEXLOWER.encode(&nonce[..6]);
         let dir = self.dir.join(&name);
-        let record = Record {
+        let seen = Computation {
             name: name.clone(),
-            nonce,
             module: Hash::of(&module),
             module_name,
             input_name,
-            source: None,
-            stored_bytes: None,
+            input_bytes: 0,
             terms,
             chunks: 0,
             state: State::Receiving,
@@ -306,6 +304,7 @@ impl Desk {
             ended_unix: None,
             took: None,
         };
+        let record = Record { seen, nonce, source: None };
         fs::create_dir(&dir).map_err(|error| write_failed(&dir, &error))?;
         let (view, _) = watch::channel(record);
         let mut job = Job { dir, view, live: Some(Live { since: Some(Instant::now()), ..Live::default() }) };
@@ -337,14 +336,14 @@ impl Desk {
                 error
             });
         }
-        let how = job.view.borrow().terms.cut;
+        let how = job.view.borrow().seen.terms.cut;
         let ready = Chunks::open(&path, how, None).map_err(|text| JobError::new(ErrorKind::Usage, text));
         let ready = ready.and_then(|chunks| set_chunks(job, chunks));
         if let Err(error) = ready {
             job.end(State::Failed, Some(error.clone()));
             return Err(error);
         }
-        let name = job.view.borrow().name.clone();
+        let name = job.view.borrow().seen.name.clone();
         self.submit(&name);
         Ok(())
     }
@@ -368,7 +367,7 @@ impl Desk {
         if !job.state().is_over() {
             return Err(JobError::new(ErrorKind::Denied, "the job has not ended: cancel it first"));
         }
-        let (name, dir) = (job.view.borrow().name.clone(), job.dir.clone());
+        let (name, dir) = (job.view.borrow().seen.name.clone(), job.dir.clone());
         fs::remove_dir_all(&dir).map_err(|error| failed(format!("cannot remove {}: {error}", dir.display())))?;
         self.jobs.remove(&name);
         Ok(())
@@ -381,14 +380,15 @@ impl Desk {
         }
         let path = job.dir.join(file.name());
         let record = job.view.borrow().clone();
-        if !path.exists() || matches!(file, handle::File::Output | handle::File::Receipt) && record.state != State::Done
+        if !path.exists()
+            || matches!(file, handle::File::Output | handle::File::Receipt) && record.seen.state != State::Done
         {
-            let because = match (&record.error, record.state.is_over()) {
+            let because = match (&record.seen.error, record.seen.state.is_over()) {
                 (Some(error), _) => format!(": {error}"),
                 (None, true) => String::new(),
                 (None, false) => " yet".to_owned(),
             };
-            let text = format!("job {} has no {}{because}", record.name, file.name());
+            let text = format!("job {} has no {}{because}", record.seen.name, file.name());
             return Err(JobError::new(ErrorKind::NotFound, text));
         }
         Ok(path)
@@ -398,7 +398,7 @@ impl Desk {
     fn forget_old(&mut self) {
         let over = self.jobs.iter().filter(|(_, job)| job.state().is_over());
         let mut ended: Vec<(Option<u64>, String, u64)> =
-            over.map(|(name, job)| (job.view.borrow().ended_unix, name.clone(), size_of(&job.dir))).collect();
+            over.map(|(name, job)| (job.view.borrow().seen.ended_unix, name.clone(), size_of(&job.dir))).collect();
         ended.sort();
         let mut bytes: u64 = ended.iter().map(|(_, _, bytes)| bytes).sum();
         let mut count = ended.len();

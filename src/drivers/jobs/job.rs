@@ -61,9 +61,9 @@ pub(super) fn load(dir: &Path) -> io::Result<BTreeMap<String, Job>> {
         let record = record.and_then(|json| serde_json::from_slice::<Record>(&json).map_err(|error| error.to_string()));
         match record {
             Ok(record) => {
-                let live = (!record.state.is_over()).then(Live::default);
+                let live = (!record.seen.state.is_over()).then(Live::default);
                 let (view, _) = watch::channel(record.clone());
-                jobs.insert(record.name, Job { dir, view, live });
+                jobs.insert(record.seen.name, Job { dir, view, live });
             }
             Err(error) => tracing::warn!(dir = %dir.display(), error, "a job cannot be read and is left alone"),
         }
@@ -126,7 +126,7 @@ impl Job {
     }
 
     pub(super) fn state(&self) -> State {
-        self.view.borrow().state
+        self.view.borrow().seen.state
     }
 
     /// It is over: what only a running job needs is removed.
@@ -136,8 +136,8 @@ impl Job {
             live.since
         });
         let mut record = self.view.borrow().clone();
-        (record.state, record.error, record.ahead) = (state, error, None);
-        (record.ended_unix, record.took) = (Some(unix()), since.map(|since| since.elapsed()));
+        (record.seen.state, record.seen.error, record.seen.ahead) = (state, error, None);
+        (record.seen.ended_unix, record.seen.took) = (Some(unix()), since.map(|since| since.elapsed()));
         if let Err(error) = self.write(&record, true) {
             tracing::warn!(%error, "the end of a job was not written down");
         }
@@ -183,9 +183,9 @@ pub(super) fn begin(job: &mut Job, module: &[u8], input: Ready) -> Result<(), Jo
             let path = job.dir.join("stored");
             stored.save(&path).map_err(|error| write_failed(&path, &error))?;
             job.change(|record| {
-                record.state = State::Running;
-                record.chunks = stored.chunks();
-                record.stored_bytes = Some(stored.len());
+                record.seen.state = State::Running;
+                record.seen.chunks = stored.chunks();
+                record.seen.input_bytes = stored.len();
             });
             job.live.get_or_insert_default().stored = Some(stored);
             job.save()
@@ -202,8 +202,9 @@ pub(super) fn begin(job: &mut Job, module: &[u8], input: Ready) -> Result<(), Jo
 /// The input is there, and cut.
 pub(super) fn set_chunks(job: &mut Job, chunks: Chunks) -> Result<(), JobError> {
     job.change(|record| {
-        record.state = State::Running;
-        record.chunks = chunks.count();
+        record.seen.state = State::Running;
+        record.seen.chunks = chunks.count();
+        record.seen.input_bytes = chunks.source().len;
         record.source = Some(chunks.source().clone());
     });
     let live = job.live.get_or_insert_default();
@@ -216,30 +217,32 @@ pub(super) fn prepare(job: &mut Job, number: JobId) -> Result<(Spec, Vec<Saved>)
     let record = job.view.borrow().clone();
     let read = |path: &Path| fs::read(path).map_err(|error| failed(format!("cannot read {}: {error}", path.display())));
     let module = read(&job.dir.join("module.wasm"))?;
-    if Hash::of(&module) != record.module {
+    if Hash::of(&module) != record.seen.module {
         return Err(JobError::new(ErrorKind::Integrity, "the module that was kept with the job is damaged"));
     }
     let live = job.live.get_or_insert_default();
-    if record.stored_bytes.is_some() {
-        if live.stored.is_none() {
+    match &record.source {
+        Some(source) if live.chunks.is_none() => {
+            live.chunks = Some(Chunks::open(&source.path, record.seen.terms.cut, Some(source)).map_err(failed)?);
+        }
+        // It lies in an object.
+        None if live.stored.is_none() => {
             let path = job.dir.join("stored");
             let said = |error| failed(format!("cannot read {}: {error}", path.display()));
             live.stored = Some(Box::new(Stored::load(&path).map_err(said)?));
         }
-    } else if live.chunks.is_none() {
-        let source = record.source.as_ref().ok_or_else(|| failed("the job has no input"))?;
-        live.chunks = Some(Chunks::open(&source.path, record.terms.cut, Some(source)).map_err(failed)?);
+        Some(_) | None => {}
     }
     let mut saved = Vec::new();
     let path = job.dir.join("journal");
     live.journal = Some(Journal::open(&path, |entry| saved.push(entry)).map_err(|error| write_failed(&path, &error))?);
     live.notes = Some(Notes::open(&job.dir).map_err(|error| write_failed(&job.dir, &error))?);
     live.number = Some(number);
-    let terms = record.terms;
+    let terms = record.seen.terms;
     let spec = Spec {
         nonce: record.nonce,
         module: module.into(),
-        chunks: record.chunks,
+        chunks: record.seen.chunks,
         limits: terms.limits,
         verification: terms.verification,
         split: terms.split,

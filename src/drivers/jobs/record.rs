@@ -100,24 +100,20 @@ pub struct Source {
     pub modified_ns: u128,
 }
 
-/// A job.
+/// A job as clients see it, in this process or another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Computation {
     /// 12 hexadecimal digits.
     pub name: String,
-    /// With it, another run of the node goes on with the job.
-    pub nonce: [u8; 16],
     /// BLAKE3 of the module.
     pub module: Hash,
     /// What its user calls the module.
     pub module_name: String,
     /// What its user calls the input.
     pub input_name: String,
-    /// The input, once it is all there.
-    pub source: Option<Source>,
-    /// Bytes of the object in which it lies instead.
+    /// Bytes of the input, once it is all there.
     #[serde(default)]
-    pub stored_bytes: Option<u64>,
+    pub input_bytes: u64,
     /// How it is to run.
     pub terms: Terms,
     /// Chunks of the input, once it is cut.
@@ -140,9 +136,14 @@ pub struct Record {
     pub took: Option<Duration>,
 }
 
-impl Record {
-    /// Bytes of the input, once that is known.
-    pub fn input_bytes(&self) -> u64 {
-        self.stored_bytes.or(self.source.as_ref().map(|source| source.len)).unwrap_or(0)
-    }
+/// A job as it is written down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// What its user sees.
+    #[serde(flatten)]
+    pub seen: Computation,
+    /// With it, another run of the node goes on with the job.
+    pub nonce: [u8; 16],
+    /// The input, once it is all there.
+    pub source: Option<Source>,
 }

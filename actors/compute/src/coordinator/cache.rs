@@ -1,6 +1,7 @@
 //! [`Cache`]: results of earlier jobs, by module, input and limits. What was used least lately is forgotten first.
 
 use bytes::Bytes;
+use pangea_kernel::planted;
 use pangea_protocols::{
     Hash,
     codec::{self, Limit},
@@ -24,6 +25,7 @@ pub struct Cache {
 impl Cache {
     /// The name of a result.
     pub fn key(module: Hash, input: Hash, limits: &Limits) -> Hash {
+        let input = if planted!("cached-for-any-input") { Hash::default() } else { input };
         Hash::of(&codec::encode(&(module, input, limits), Limit::Message).unwrap_or_default())
     }
 

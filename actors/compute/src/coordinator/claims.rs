@@ -3,6 +3,7 @@
 use super::{Env, host::State, job::Job, task::Vote};
 use crate::api::{Happened, Report, Saved, Work, coordinator::Out};
 use bytes::Bytes;
+use pangea_kernel::planted;
 use pangea_protocols::{
     Hash, PeerId,
     job::ErrorKind,
@@ -114,8 +115,9 @@ impl Job {
         let proven = self.hosts.get(&peer).is_some_and(|host| host.is_proven());
         let doubted = match self.spec.verification {
             Verification::None => false,
+            Verification::Audit { .. } if !proven => !planted!("newcomer-believed"),
             Verification::Audit { per_mille } => {
-                !proven || is_drawn(&self.secret, peer, claim.leaf(self.name), per_mille)
+                is_drawn(&self.secret, peer, claim.leaf(self.name), per_mille) && !planted!("audit-not-drawn")
             }
             Verification::Quorum { hosts } => return hosts.into(),
         };
@@ -179,7 +181,7 @@ impl Job {
         let Some(task) = self.tasks.get(place).filter(|task| !task.accepted) else { return };
         let own = task.vote(me).map(|vote| vote.receipt);
         let first = task.votes.first().map(|vote| vote.receipt);
-        let agree = task.votes.iter().all(|vote| Some(vote.receipt) == first);
+        let agree = task.votes.iter().all(|vote| Some(vote.receipt) == first) || planted!("first-vote-believed");
         let enough = task.votes.len() >= task.needed.max(1);
         let truth = own.or(first.filter(|_| agree && enough));
         let differs = |vote: &&Vote| own.is_some_and(|own| vote.receipt != own);
@@ -232,7 +234,9 @@ impl Job {
             task.outputs.retain(|_, other| *other == bytes);
             task.believed.replace(truth)
         });
-        if place.stage < self.stage && before.flatten().is_some_and(|before| before.output != truth.output) {
+        // Of a later stage there may be tasks, or outputs of an earlier run that wait for them.
+        let later = place.stage < self.stage || self.saved.keys().any(|saved| saved.stage > place.stage);
+        if later && before.flatten().is_some_and(|before| before.output != truth.output) {
             self.return_to(place.stage, env);
         }
         self.forget_outputs(place);
@@ -306,6 +310,7 @@ impl Job {
             let last = self.tasks.get(**place).and_then(|task| task.votes.iter().map(|vote| vote.at).max());
             last.is_some_and(|at| now.since(at) >= env.limits.output_timeout)
         };
+        let late = |place: &&Place| late(place) && !planted!("missing-output-awaited");
         let late: Vec<Place> = self.deciding.iter().filter(late).copied().collect();
         for place in late {
             self.forget_votes(place);

@@ -11,7 +11,7 @@ use crate::{
     parts,
 };
 use bytes::Bytes;
-use pangea_kernel::Draw;
+use pangea_kernel::{Draw, planted};
 use pangea_protocols::{
     PeerId,
     job::ErrorKind,
@@ -253,7 +253,9 @@ impl Job {
         env.cx.emit(Out::Save { job: self.id, saved: Saved::Banned { host: peer } });
         self.take_leases(peer, false, env);
         self.dismiss(peer, env);
-        self.withdraw(peer, env);
+        if !planted!("ban-keeps-results") {
+            self.withdraw(peer, env);
+        }
     }
 
     /// Tells the meter what hosts have done.

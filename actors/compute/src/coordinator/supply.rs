@@ -183,7 +183,8 @@ impl Job {
             return;
         }
         if self.spec.split {
-            if self.stage == Stage::Split {
+            // Also in a later stage: who has split it may have been caught meanwhile.
+            if self.tasks.is_open(Place { stage: Stage::Split, index: 0 }) {
                 self.supply.whole.insert(index, bytes);
             }
             if self.supply.whole.values().map(Bytes::len).sum::<usize>() > INPUT_BYTES_MAX {
