@@ -56,7 +56,7 @@ pub(crate) struct Came {
 impl Reading {
     /// Nothing of it is here. It takes as much memory as the input announces, which its limits bound.
     pub fn new(input: &StoredInput, now: Time) -> Self {
-        let len = input.head.len() + input.len as usize;
+        let len = input.seen_bytes();
         let mut whole = BytesMut::with_capacity(len);
         whole.extend_from_slice(&input.head);
         Self { whole, len, payload: input.len, shards: 0, own_shards: 0, since: now, moved: now }

@@ -157,7 +157,8 @@ impl Routes {
             Out::Report { peer, report } => self.peers(peers::In::Report { peer, report }),
             Out::Metered { peer, work } => counted("meter", self.drivers.meter.send(Metered::By(peer, work))),
             Out::Trace { .. } | Out::Log { .. } | Out::News { news: News::Progress(_) | News::Queued { .. }, .. } => {
-                counted("jobs", self.drivers.jobs.send(out));
+                // They may be lost: when a large job is restored, more come at once than there is room for.
+                let _ = self.drivers.jobs.send(out);
             }
             Out::Began => {
                 counted("worker", self.actors.worker.send(worker::In::CoordinatorBegan));
