@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod world;
+
 use bytes::Bytes;
-use ed25519_dalek::SigningKey;
 use pangea_compute::{
     Coordinator,
     api::{
@@ -16,10 +17,11 @@ use pangea_kernel::testbed::Testbed;
 use pangea_protocols::{
     Hash, JobId, PeerId,
     receipt_job::{Batch, Claim, Place, Stage, Verification},
-    task::{Input, Limits, Receipt, input_hash, list_hash},
+    task::{Input, Receipt, input_hash, list_hash},
     wire::{Frame, Message, compute::Compute},
 };
 use std::{collections::BTreeSet, time::Duration};
+use world::{key, peer};
 
 /// This node, and the one that lies.
 const ME: u8 = 1;
@@ -29,28 +31,8 @@ const HONEST: u8 = 3;
 const JOB: JobId = JobId(1);
 const OTHER: JobId = JobId(2);
 
-fn key(n: u8) -> SigningKey {
-    SigningKey::from_bytes(&[n; 32])
-}
-
-fn peer(n: u8) -> PeerId {
-    PeerId(key(n).verifying_key().to_bytes())
-}
-
 fn spec(chunks: u32, verification: Verification) -> Spec {
-    Spec {
-        nonce: [1; 16],
-        module: Bytes::from_static(b"module"),
-        chunks,
-        limits: Limits::default(),
-        verification,
-        split: false,
-        merge: true,
-        priority: 0,
-        timeout: None,
-        depth: 0,
-        passed_on: None,
-    }
+    Spec { merge: true, ..world::spec(chunks, verification) }
 }
 
 fn at(stage: Stage, index: u32) -> Place {

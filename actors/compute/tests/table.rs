@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod world;
+
 use bytes::Bytes;
-use ed25519_dalek::SigningKey;
 use pangea_compute::{
     Coordinator, Worker,
     api::{
@@ -27,32 +28,9 @@ use pangea_protocols::{
     },
 };
 use std::time::Duration;
+use world::{key, peer, spec};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn key(n: u8) -> SigningKey {
-    SigningKey::from_bytes(&[n; 32])
-}
-
-fn peer(n: u8) -> PeerId {
-    PeerId(key(n).verifying_key().to_bytes())
-}
-
-fn spec(chunks: u32, verification: Verification) -> Spec {
-    Spec {
-        nonce: [1; 16],
-        module: Bytes::from_static(b"module"),
-        chunks,
-        limits: Limits::default(),
-        verification,
-        split: false,
-        merge: false,
-        priority: 0,
-        timeout: None,
-        depth: 0,
-        passed_on: None,
-    }
-}
 
 /// A chunk of one frame of an object.
 fn stored(index: u32) -> StoredInput {
